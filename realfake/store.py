@@ -1,0 +1,216 @@
+"""A folder of made things, each under its address, with ``record.json`` written last: the record is the truth.
+
+Things appear whole: they are written in scratch beside their place and renamed into it, so a killed process leaves
+nothing half made, and two processes that make the same thing do no harm (the first one there wins; both are equal).
+No locks, no index: what exists is one listing. What the files inside mean is the business of ``samples``,
+``generators`` and ``tasks``; what is still needed, of ``execution``.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from realfake.spec import Spec, address
+from realfake.values import Value, fields, full_fields
+
+RECORD = "record.json"
+
+
+class StoreError(RuntimeError):
+    """The store cannot give or keep what was asked; the message says why and what to type."""
+
+
+class Store:
+    """A local or shared folder of made things, one folder an address."""
+
+    def __init__(self, root: str | Path = "store") -> None:
+        self.root = Path(root).absolute()
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    def folder(self, spec: Spec | str) -> Path:
+        """Return where a thing is, or will be."""
+        return self.root / (spec if isinstance(spec, str) else address(spec))
+
+    def study_folder(self, name: str) -> Path:
+        """Return the folder of a study's tables and report: views that can be made again from records."""
+        return self.root / "studies" / name
+
+    def partial(self, spec: Spec) -> Path:
+        """Return the folder for the checkpoints of a thing in the making; emptied once the thing is made."""
+        return self.root / ".partial" / address(spec)
+
+    def has(self, spec: Spec) -> bool:
+        """Say whether the thing is made (its record exists)."""
+        return (self.folder(spec) / RECORD).is_file()
+
+    def record(self, spec: Spec) -> dict[str, Any] | None:
+        """Return the record of a made thing, None if it is not made.
+
+        Raises StoreError when the record was made with other field values: a default of the spec has changed since.
+        """
+        record = self._read(address(spec))
+        if record is not None:
+            _same_fields(spec, record)
+        return record
+
+    def show(self, prefix: str) -> dict[str, Any]:
+        """Return the record whose address begins with ``prefix``; raises StoreError if none or several do."""
+        found = self.find(prefix)
+        if len(found) != 1:
+            what = f"{len(found)} things" if found else "nothing"
+            hint = f": {', '.join(found[:5])}; type more of it" if found else f" in {self.root}"
+            raise StoreError(f"{what} with an address that begins with {prefix!r}{hint}")
+        return self._read(found[0]) or {}
+
+    def find(self, prefix: str = "") -> list[str]:
+        """Return the sorted addresses of made things that begin with ``prefix``: one listing, then a look at each."""
+        if not self.root.is_dir():
+            return []
+        names = sorted(e.name for e in os.scandir(self.root) if e.name.startswith(prefix) and "-" in e.name)
+        return [name for name in names if (self.root / name / RECORD).is_file()]
+
+    @contextlib.contextmanager
+    def making(self, spec: Spec) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield a scratch folder and an empty result; on leaving without an error, the thing is made.
+
+        The caller writes files into the folder and facts into the result. The record is written after all files,
+        then the folder takes its place in one rename. After an error the scratch folder is removed.
+        """
+        scratch = self.scratch(spec)
+        result: dict[str, Any] = {}
+        started = time.time()
+        try:
+            yield scratch, result
+            record = {**describe(spec), "result": result, "files": _digests(scratch), "started": started}
+            _write_synced(scratch / RECORD, json.dumps({**record, "seconds": time.time() - started}, indent=1))
+            self._into_place(scratch, self.folder(spec))
+        except OSError as error:
+            raise explain(error, self.root) from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(self.partial(spec), ignore_errors=True)
+
+    def scratch(self, spec: Spec | str) -> Path:
+        """Make and return a new scratch folder; its name tells whose it is, see ``sweep_scratch``."""
+        name = spec if isinstance(spec, str) else address(spec)
+        folder = self.root / ".scratch" / f"{name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:6]}"
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise explain(error, self.root) from error
+        return folder
+
+    def sweep_scratch(self) -> int:
+        """Remove the scratch of processes of this machine that are no more; return how many folders that were."""
+        swept = 0
+        for folder in (self.root / ".scratch").glob(f"*.{socket.gethostname()}.*"):
+            if not _alive(int(folder.name.split(".")[-2])):
+                shutil.rmtree(folder, ignore_errors=True)
+                swept += 1
+        return swept
+
+    def check_writable(self) -> None:
+        """Raise StoreError if the store cannot be written."""
+        shutil.rmtree(self.scratch("check"), ignore_errors=True)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            return json.loads((self.root / name / RECORD).read_text())
+        except FileNotFoundError:
+            return None
+        except json.JSONDecodeError as error:
+            path = self.root / name
+            raise StoreError(f"{path / RECORD} is not JSON ({error}); remove the folder {path} and run again") from None
+
+    def _into_place(self, scratch: Path, folder: Path) -> None:
+        try:
+            os.rename(scratch, folder)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            if not (folder / RECORD).is_file():  # left by hand, not by us: a thing without its record is no thing
+                shutil.rmtree(folder)
+                os.rename(scratch, folder)
+
+
+def describe(spec: Spec) -> dict[str, Any]:
+    """Return what a record says of its spec: address, kind, revision, full fields, and the whole tree to read."""
+    head = {"address": address(spec), "kind": spec.kind, "revision": spec.revision}
+    return {**head, "fields": full_fields(spec), "spec": tree(spec)}
+
+
+def tree(value: Any) -> Any:
+    """Return a spec as nested plain JSON, for people and for tools that have no study file."""
+    if isinstance(value, Value):
+        head = {"address": address(value)} if isinstance(value, Spec) else {}
+        return {"type": type(value).__name__, **head, **{f.name: tree(getattr(value, f.name)) for f in fields(value)}}
+    return [tree(v) for v in value] if isinstance(value, tuple) else value
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is there whole or not at all (scratch name, then rename)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.{uuid.uuid4().hex[:6]}.tmp")
+    try:
+        _write_synced(scratch, content)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def explain(error: OSError, root: Path) -> StoreError:
+    """Return the one clear sentence for a failed write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(f"no space left in {root}; free some and run the same command again, nothing made is lost")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        return StoreError(f"cannot write in {root} ({error.strerror}); choose another folder with --store")
+    return StoreError(f"{root}: {error}")
+
+
+def _write_synced(path: Path, content: str | bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def _same_fields(spec: Spec, record: dict[str, Any]) -> None:
+    now = full_fields(spec)
+    for name in now.keys() | record["fields"].keys():
+        was, new = record["fields"].get(name, "nothing"), now.get(name, "nothing")
+        if was != new:
+            raise StoreError(
+                f"{record['address']} was made with {name} = {_plain(was)}, but the spec now says {_plain(new)}: a "
+                f"default has changed since; write {type(spec).__name__}({name}=…) with the value you mean, or raise "
+                f"{type(spec).__name__}.revision to make it anew"
+            )
+
+
+def _plain(value: Any) -> str:
+    return str(value[1]) if isinstance(value, list) and len(value) == 2 else str(value)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
