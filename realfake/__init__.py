@@ -1,1 +1,56 @@
-"""realfake"""
+"""realfake: how many synthetic images are worth how many real ones?
+
+The public names; each is imported when it is first asked for, so that ``import realfake`` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from realfake.analysis import analyse as analyse
+    from realfake.execution import run as run
+    from realfake.fits import fit as fit
+    from realfake.intervals import Interval as Interval
+    from realfake.resources import Where as Where
+    from realfake.spec import ClosedSet as ClosedSet
+    from realfake.spec import Dataset as Dataset
+    from realfake.spec import External as External
+    from realfake.spec import Pool as Pool
+    from realfake.spec import Recipe as Recipe
+    from realfake.spec import Relabel as Relabel
+    from realfake.spec import Repeat as Repeat
+    from realfake.spec import Study as Study
+    from realfake.spec import Subset as Subset
+    from realfake.spec import Trial as Trial
+    from realfake.spec import address as address
+    from realfake.spec import real_budget as real_budget
+    from realfake.store import Store as Store
+    from realfake.tracking import curves as curves
+    from realfake.values import SpecError as SpecError
+
+_HOME = {
+    "analysis": ("analyse",),
+    "execution": ("run",),
+    "fits": ("fit",),
+    "intervals": ("Interval",),
+    "resources": ("Where",),
+    "spec": (
+        *("ClosedSet", "Dataset", "External", "Pool", "Recipe", "Relabel", "Repeat", "Study", "Subset", "Trial"),
+        *("address", "real_budget"),
+    ),
+    "store": ("Store",),
+    "tracking": ("curves",),
+    "values": ("SpecError",),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+__all__ = sorted(_MODULE)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'realfake' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"realfake.{_MODULE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -45,9 +45,10 @@ class Interval:
         return f"{_number(self.point, decimals)} [{low}, {high}]"
 
     def _decimals(self) -> int:
-        """Decimals that show two digits of the half width, or three digits of the point without one."""
+        """Decimals that show two digits of the shorter side, or three digits of the point without one."""
         finite = [abs(side - self.point) for side in (self.low, self.high) if math.isfinite(side)]
-        width, digits = (max(finite), 1) if finite and max(finite) > 0 else (abs(self.point), 2)
+        widths = [width for width in finite if width > 0]
+        width, digits = (min(widths), 1) if widths else (abs(self.point), 2)
         return min(12, max(0, digits - math.floor(math.log10(width)))) if width > 0 else 0
 
     def scaled(self, factor: float) -> Interval:
@@ -69,8 +70,15 @@ class Interval:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Interval:
-        open_ends = {"point": math.nan, "low": -math.inf, "high": math.inf, "floor": -math.inf, "ceiling": math.inf}
-        return cls(**{name: open_ends.get(name) if value is None else value for name, value in values.items()})
+        open_ends: dict[str, float] = {
+            "point": math.nan,
+            "low": -math.inf,
+            "high": math.inf,
+            "floor": -math.inf,
+            "ceiling": math.inf,
+        }
+        filled: dict[str, Any] = {name: open_ends[name] if value is None else value for name, value in values.items()}
+        return cls(**filled)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Interval) and self.to_json() == other.to_json()  # a withheld point is NaN

@@ -19,13 +19,14 @@ of n, and draws of shape (b, p) are passed as `draws.T[:, :, None]` against c ce
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray
+Parameters = Any  # a sequence of p numbers, or of p arrays that broadcast against the sizes
 SMALLEST_EFFECTIVE_SIZE = 1e-2  # f is infinite at 0 images; a hundredth of an image keeps every response finite
 REAL_NAMES = ("floor", "amplitude", "exponent")
 REAL_MEANINGS = (
@@ -36,19 +37,19 @@ REAL_MEANINGS = (
 REAL_BOUNDS = ((0.0, 1e6), (1e-9, 1e9), (1e-2, 3.0))
 
 
-def real_error(parameters: Sequence[Any], n: Any) -> Array:
+def real_error(parameters: Parameters, n: Any) -> Array:
     """f(n) = E + A·n^-α, the expected response of real-only training on n images."""
     floor, amplitude, exponent = parameters[:3]
     return floor + amplitude * np.maximum(n, SMALLEST_EFFECTIVE_SIZE) ** -exponent
 
 
-def real_slope(parameters: Sequence[Any], n: Any) -> Array:
+def real_slope(parameters: Parameters, n: Any) -> Array:
     """f'(n) = −α·A·n^(-α-1) (negative)."""
     _, amplitude, exponent = parameters[:3]
     return -exponent * amplitude * np.maximum(n, SMALLEST_EFFECTIVE_SIZE) ** (-exponent - 1)
 
 
-def real_size(parameters: Sequence[Any], response: Any) -> Array:
+def real_size(parameters: Parameters, response: Any) -> Array:
     """f⁻¹: the real images that give `response`; +inf at or below the floor."""
     floor, amplitude, exponent = parameters[:3]
     above = np.asarray(response, dtype=float) - floor
@@ -77,16 +78,17 @@ class Law:
     meanings: tuple[str, ...]
     log_scaled: tuple[str, ...]  # searched on a log scale
     linear: tuple[str, ...]  # the response is linear in these
-    worth: Callable[[Sequence[Any], Any, Any, Any], Worth]
+    worth: Callable[[Parameters, Any, Any, Any], Worth]
     starts: Callable[[Array, Array, Array], dict[str, tuple[float, ...]]]  # (n, m, n_generator) -> values to start at
     synthetic_alone: bool = True  # defined at n_real = 0
+    saturates: bool = True  # the worth has a finite cap
 
-    def error(self, parameters: Sequence[Any], n: Any, m: Any, n_generator: Any) -> Array:
+    def error(self, parameters: Parameters, n: Any, m: Any, n_generator: Any) -> Array:
         """The expected response y(n, m)."""
         worth = self.worth(parameters, n, m, n_generator).images
         return real_error(parameters, n + worth) + self._harm(parameters) * synthetic_share(n, m) ** 2
 
-    def gradient(self, parameters: Sequence[Any], n: Any, m: Any, n_generator: Any) -> Array:
+    def gradient(self, parameters: Parameters, n: Any, m: Any, n_generator: Any) -> Array:
         """∂y/∂parameters, stacked on the first axis: (p, …)."""
         worth = self.worth(parameters, n, m, n_generator)
         effective = np.maximum(n + worth.images, SMALLEST_EFFECTIVE_SIZE)
@@ -97,7 +99,7 @@ class Law:
         parts = (*real, *(slope * derivative for derivative in worth.by_parameters), *harm)
         return np.stack(np.broadcast_arrays(*parts))
 
-    def equivalent(self, parameters: Sequence[Any], n: Any, m: Any, n_generator: Any) -> Array:
+    def equivalent(self, parameters: Parameters, n: Any, m: Any, n_generator: Any) -> Array:
         """a(n, m) = f⁻¹(y(n, m)) − n: real images that m synthetic ones are worth; negative where they hurt."""
         worth = self.worth(parameters, n, m, n_generator).images
         harm = self._harm(parameters) * synthetic_share(n, m) ** 2
@@ -105,7 +107,7 @@ class Law:
         inverted = real_size(parameters, real_error(parameters, n + worth) + harm) - n
         return np.where(harm == 0, worth, inverted)
 
-    def value(self, parameters: Sequence[Any], n: Any, m: Any, n_generator: Any) -> Array:
+    def value(self, parameters: Parameters, n: Any, m: Any, n_generator: Any) -> Array:
         """∂a/∂m = (∂y/∂m) / f'(n + a): what one more synthetic image is worth."""
         worth = self.worth(parameters, n, m, n_generator)
         total = np.maximum(np.asarray(n) + m, SMALLEST_EFFECTIVE_SIZE)
@@ -115,8 +117,8 @@ class Law:
         with np.errstate(all="ignore"):
             return np.where(harm_slope == 0, worth.by_volume, slope / real_slope(parameters, effective))
 
-    def cap(self, parameters: Sequence[Any], n: Any, n_generator: Any) -> Array:
-        """sup over m of a(n, m), by a search on a log grid of volumes that is refined twice; +inf where it never ends."""
+    def cap(self, parameters: Parameters, n: Any, n_generator: Any) -> Array:
+        """sup over m of a(n, m), searched on a log grid of volumes that is refined twice; +inf where it never ends."""
         centre, half_width = np.zeros(np.shape(np.asarray(parameters[0]) + n)) + 14.0, 21.0  # m from 1e-3 to 1e15
         best = np.zeros_like(centre)
         for _ in range(3):
@@ -125,17 +127,14 @@ class Law:
             best = np.maximum(best, equivalents.max(axis=0))
             centre = np.take_along_axis(log_volumes, equivalents.argmax(axis=0)[None], axis=0)[0]
             half_width /= 30
-        return np.where(self._saturates(parameters), best, np.inf)
+        return best if self.saturates else np.full_like(best, np.inf)
 
     def index(self, name: str) -> int:
         """The position of a parameter."""
         return self.parameter_names.index(name)
 
-    def _harm(self, parameters: Sequence[Any]) -> Any:
+    def _harm(self, parameters: Parameters) -> Any:
         return parameters[self.index("harm")] if "harm" in self.parameter_names else 0.0
-
-    def _saturates(self, parameters: Sequence[Any]) -> Any:
-        return self.name != "wang"
 
 
 def synthetic_share(n: Any, m: Any) -> Array:
@@ -144,12 +143,12 @@ def synthetic_share(n: Any, m: Any) -> Array:
     return np.where(total > 0, m / np.maximum(total, SMALLEST_EFFECTIVE_SIZE), 0.0)
 
 
-def _no_worth(parameters: Sequence[Any], n: Any, m: Any, n_generator: Any) -> Worth:
+def _no_worth(parameters: Parameters, n: Any, m: Any, n_generator: Any) -> Worth:
     nothing = np.zeros(np.shape(np.asarray(n, dtype=float) + m))
     return Worth(nothing, nothing, ())
 
 
-def _hyperbolic_worth(parameters: Sequence[Any], n: Any, m: Any, n_generator: Any) -> Worth:
+def _hyperbolic_worth(parameters: Parameters, n: Any, m: Any, n_generator: Any) -> Worth:
     """w = ρ·m / (1 + m/H), H = κ·g^η. As r = 1/(1 + m/H): w = ρ·m·r, ∂w/∂m = ρ·r², ∂w/∂κ = ρ·m²·r²/(H·κ)."""
     rate, half, generator_exponent = parameters[3:6]
     generator_images = np.maximum(n_generator, 1.0)  # a generator that saw no real image of ours counts as 1
@@ -160,8 +159,8 @@ def _hyperbolic_worth(parameters: Sequence[Any], n: Any, m: Any, n_generator: An
     return Worth(rate * m * remaining, rate * remaining**2, by_parameters)
 
 
-def _wang_worth(parameters: Sequence[Any], n: Any, m: Any, n_generator: Any) -> Worth:
-    """w = n·ln(1 + u/s)/ln c2, s = exp(n·ln(c1)/k), u = m/n; ∂w/∂m = 1/(ln c2·(s + u)). No worth without real images."""
+def _wang_worth(parameters: Parameters, n: Any, m: Any, n_generator: Any) -> Worth:
+    """w = n·ln(1 + u/s)/ln c2, s = exp(n·ln(c1)/k), u = m/n; ∂w/∂m = 1/(ln c2·(s + u)). No worth at n = 0."""
     growth, log_c2 = parameters[3:5]
     present = np.asarray(n) > 0
     size = np.where(present, n, 1.0)
@@ -236,6 +235,7 @@ WANG = Law(
     worth=_wang_worth,
     starts=_wang_starts,
     synthetic_alone=False,
+    saturates=False,
 )
 
 LAWS: dict[str, Law] = {law.name: law for law in (HYPERBOLIC, WANG)}

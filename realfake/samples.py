@@ -8,6 +8,7 @@ synthetic data in ``synthesis``.
 import functools
 import hashlib
 import io
+import json
 import os
 import uuid
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ SCHEMA = pa.schema(
     ]
 )
 DIGEST_KEY = b"realfake.digest"
+MADE_KEY = b"realfake.made"
 
 
 class CorruptShard(RuntimeError):
@@ -93,8 +95,13 @@ def digest(hashes: list[str], labels: np.ndarray) -> str:
     return hashlib.sha256(rows.encode()).hexdigest()
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table whole or not at all: scratch beside it, then rename."""
+def write_table(table: pa.Table, path: Path, made: dict[str, Any] | None = None) -> None:
+    """Write a table whole or not at all: scratch beside it, then rename.
+
+    ``made`` (seconds, device, versions) goes into the footer, outside the digest.
+    """
+    if made:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), MADE_KEY: json.dumps(made)})
     scratch = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         pq.write_table(table, scratch, compression="none")  # PNG does not compress further
@@ -122,6 +129,11 @@ def read_table(path: Path) -> pa.Table:
 def shard_digest(path: Path) -> str:
     """Return the digest that a file's footer states, without reading its rows."""
     return (pq.read_schema(path).metadata or {}).get(DIGEST_KEY, b"").decode()
+
+
+def shard_made(path: Path) -> dict[str, Any]:
+    """Return how a shard was made (seconds, device, versions), as its footer states."""
+    return json.loads((pq.read_schema(path).metadata or {}).get(MADE_KEY, b"{}"))
 
 
 def from_tables(tables: list[pa.Table], classes: tuple[str, ...]) -> Samples:
@@ -182,7 +194,7 @@ def image_seeds(pool: Pool, first: int, rows: int) -> list[int]:
     return [seed_of("image", address(pool), i) for i in range(first, first + rows)]
 
 
-# ----------------------------------------------------------------------------------------------------- reading the store
+# --------------------------------------------------------------------------------------------------- reading the store
 
 
 def shard_name(first: int) -> str:

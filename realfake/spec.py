@@ -92,9 +92,9 @@ class ClosedSet(Spec):
     made: ClassVar = "record"
     real: Subset
     network: str = "unet-xs"
-    steps: int = 2000
-    batch_size: int = 64
-    learning_rate: float = 1e-3
+    steps: int = 1000
+    batch_size: int = 32
+    learning_rate: float = 3e-3
     ema_decay: float = 0.995
     label_dropout: float = 0.1
     flip: bool = False

@@ -124,6 +124,21 @@ class Store:
         """Raise StoreError if the store cannot be written."""
         shutil.rmtree(self.scratch("check"), ignore_errors=True)
 
+    def announce(self, spec: Spec) -> Path:
+        """Make the folder of an endless thing with its ``spec.json``, and return it; check the fields if it is there.
+
+        Raises StoreError when it was announced with other field values.
+        """
+        path = self.folder(spec) / "spec.json"
+        try:
+            _same_fields(spec, json.loads(path.read_text()))
+        except FileNotFoundError:
+            try:
+                write_whole(path, json.dumps(describe(spec), indent=1))
+            except OSError as error:
+                raise explain(error, self.root) from error
+        return path.parent
+
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
             return json.loads((self.root / name / RECORD).read_text())

@@ -1,0 +1,5 @@
+"""``python -m realfake`` is the command ``realfake``."""
+
+from realfake.cli import main
+
+main()

@@ -1,0 +1,264 @@
+"""The command line: verbs of ten lines that call the library. Results on stdout, progress and errors on stderr.
+
+Exit codes: 0 done, 1 something asked for is missing at the end, 2 bad input, 130 interrupted.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from realfake import resources, studyfile
+from realfake.resources import Where
+from realfake.store import Store
+from realfake.values import Value, fields
+
+EXAMPLE_STUDY = "studies/quickstart.py"
+
+
+class Group(click.Group):
+    """Shows every failure that we foresee as one sentence, not as a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ValueError, RuntimeError) as error:
+            if type(error).__module__.startswith("realfake."):
+                raise click.UsageError(str(error)) from error
+            raise
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted; what is made is kept: run the same command to go on", err=True)
+            sys.exit(130)
+
+
+def command(example: str) -> Callable[..., Any]:
+    """Return a decorator for a verb whose --help ends in this example (a test runs them all)."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        name = function.__name__.rstrip("_")
+        return main.command(name=name, epilog=f"Example: {example}")(function)
+
+    return decorate
+
+
+def where_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --on and --store to a verb, and give it the Where that they make as ``where``."""
+
+    @click.option("--on", "on", type=click.Path(), help="Where to run: one of cluster/*.toml (default: this machine).")
+    @click.option("--store", "store", type=click.Path(), help="The folder of made things (default: store).")
+    def wrapped(on: str | None, store: str | None, **given: Any) -> Any:
+        where = resources.read(on)
+        return function(where=_with(where, store=store) if store else where, **given)
+
+    wrapped.__name__, wrapped.__doc__ = function.__name__, function.__doc__
+    wrapped.__click_params__ = [*wrapped.__click_params__, *getattr(function, "__click_params__", [])]  # type: ignore
+    return wrapped
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --json to a verb."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+@click.group(cls=Group, epilog=f"Example: realfake run {EXAMPLE_STUDY}")
+@click.version_option(package_name="realfake")
+def main() -> None:
+    """How many synthetic images are worth how many real ones?"""
+
+
+@command(f"realfake run {EXAMPLE_STUDY} --dry-run")
+@click.argument("study", type=click.Path())
+@where_options
+@click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing but the datasets.")
+@json_option
+def run(study: str, where: Where, dry_run: bool, as_json: bool) -> None:
+    """Make what STUDY needs and lacks, then print its answer. Run it again to resume."""
+    file = studyfile.read(study)
+    if dry_run:
+        return _dry_run(file, where)
+    from realfake import execution
+    from realfake.progress import Progress
+
+    with Progress() as progress, _live(file, where, progress) as on_event:
+        board = execution.run(file.study, where, on_event)
+    for name, why in (board.failed if board else {}).items():
+        click.echo(f"{name}: {why}", err=True)
+    if board is None:
+        click.echo("everything is made: 0 fits, 0 images, 0 trials", err=True)
+    _conclude(file, where, as_json)
+    if board and board.failed:
+        click.echo(f"{len(board.failed)} things could not be made; run the same command to try them again", err=True)
+        sys.exit(1)
+
+
+@command(f"realfake status {EXAMPLE_STUDY}")
+@click.argument("study", type=click.Path())
+@where_options
+@json_option
+def status(study: str, where: Where, as_json: bool) -> None:
+    """Say how much of STUDY is made."""
+    from realfake import results, synthesis
+
+    file, store = studyfile.read(study), Store(where.store)
+    found = results.state(file.study.trials, store)
+    pools = results.volumes(file.study.trials)
+    lacking = sum(len(synthesis.missing(store, pool, size)) for pool, size in pools.items())
+    of = sum(len(synthesis.shards_of(size)) for size in pools.values())
+    found["shard"] = {"made": of - lacking, "of": of}
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        for kind, count in found.items():
+            click.echo(f"{kind:<10} {count['made']:>6} of {count['of']:>6} made")
+    sys.exit(0 if all(count["made"] == count["of"] for count in found.values()) else 1)
+
+
+@command("realfake fit --table trials.csv --json")
+@click.argument("study", type=click.Path(), required=False)
+@click.option("--table", type=click.Path(exists=True, dir_okay=False), help="A CSV of trials from anywhere, instead.")
+@where_options
+@json_option
+def fit(study: str | None, table: str | None, where: Where, as_json: bool) -> None:
+    """Fit the laws to the trials of STUDY, or to a CSV with n_real, n_synthetic, error, cross_entropy, … columns."""
+    from realfake import results, tables
+
+    if table:
+        import pandas as pd
+
+        from realfake.analysis import analyse
+
+        analysis, said = analyse(pd.read_csv(table)), {"study": table, "question": ""}
+    elif study:
+        file = studyfile.read(study)
+        _, analysis, said = results.answer(file, Store(where.store))
+    else:
+        raise click.UsageError("give a STUDY or --table FILE")
+    click.echo(json.dumps(analysis) if as_json else tables.terminal(analysis, said))
+
+
+@command(f"realfake report {EXAMPLE_STUDY}")
+@click.argument("study", type=click.Path())
+@where_options
+def report(study: str, where: Where) -> None:
+    """Write the report of STUDY from what is made, and print where it is."""
+    from realfake import results
+
+    file = studyfile.read(study)
+    click.echo(results.publish(file, where, *results.answer(file, Store(where.store))))
+
+
+@command(f"realfake track {EXAMPLE_STUDY}")
+@click.argument("study", type=click.Path())
+@where_options
+def track(study: str, where: Where) -> None:
+    """Mirror the records of STUDY into MLflow; what is there already is left alone."""
+    from realfake import results
+
+    file = studyfile.read(study)
+    rows, analysis, _ = results.answer(file, Store(where.store))
+    counts = results.mirror(file, where, rows, analysis)
+    click.echo("MLflow has it all already" if counts is None else json.dumps(counts))
+
+
+@command("realfake curves --study quickstart --json")
+@click.option("--study", help="Only this study (its name).")
+@click.option("--n-real", type=int, help="Only beside this many real images.")
+@click.option("--arm", help="Only this arm.")
+@click.option("--uri", help="The MLflow tracking URI (default: that of --on, or the file in the store).")
+@click.option("--all", "every", is_flag=True, help="Also curves that a later analysis has superseded.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@where_options
+@json_option
+def curves(uri: str | None, where: Where, every: bool, as_csv: bool, as_json: bool, **asked: Any) -> None:
+    """Query equivalence curves from MLflow alone; the store is not needed."""
+    from realfake import tracking
+
+    found = tracking.curves(**asked, uri=uri or where.tracking_uri(), all=every)
+    if as_json:
+        click.echo(found.to_json(orient="records"))
+    else:
+        click.echo(found.to_csv(index=False) if as_csv else found.to_string(index=False), nl=not as_csv)
+
+
+@command("realfake show trial-8c78")
+@click.argument("address")
+@where_options
+def show(address: str, where: Where) -> None:
+    """Print the record of the made thing whose address begins with ADDRESS."""
+    click.echo(json.dumps(Store(where.store).show(address), indent=1))
+
+
+@command("realfake new --images photos/ --out studies/photos.py")
+@click.option("--images", required=True, type=click.Path(file_okay=False), help="A folder with a folder per class.")
+@click.option("--out", type=click.Path(), help="The study file to write (default: studies/<folder>.py).")
+@where_options
+def new(images: str, out: str | None, where: Where) -> None:
+    """Write a study of your own images, ready to run."""
+    from realfake import scaffold
+
+    path = Path(out or f"studies/{Path(images).resolve().name.lower().replace('-', '_')}.py")
+    click.echo(scaffold.write_study(Path(images), path, Store(where.store)))
+
+
+# ------------------------------------------------------------------------------------------------------------- inside
+
+
+def _conclude(file: studyfile.StudyFile, where: Where, as_json: bool) -> None:
+    """Analyse what is made, write the report, mirror it into MLflow, and print the answer."""
+    from realfake import results, tables
+
+    rows, analysis, said = results.answer(file, Store(where.store))
+    page = results.publish(file, where, rows, analysis, said)
+    try:
+        results.mirror(file, where, rows, analysis)
+    except RuntimeError as error:
+        if not type(error).__module__.startswith("realfake."):
+            raise
+        click.echo(str(error), err=True)
+    click.echo(json.dumps(analysis) if as_json else tables.terminal(analysis, said))
+    click.echo(f"report: {page}", err=True)
+    click.echo(f"curves: {_ui(where.tracking_uri())}", err=True)
+
+
+def _ui(uri: str) -> str:
+    return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+
+
+@contextlib.contextmanager
+def _live(file: studyfile.StudyFile, where: Where, progress: Callable) -> Iterator[Callable[[dict], None]]:
+    """Show every event, and log finished trials to a tracking server as they come (a local file waits for the end)."""
+    if not where.tracking_uri().startswith("http"):
+        yield progress
+        return
+    from realfake import tracking
+
+    live, store = tracking.LiveLog(file.study.name, where.tracking_uri()), Store(where.store)
+    trials = {**{}, **{t.__dict__["_address"]: t for t in file.study.trials}}
+
+    def on_event(event: dict[str, Any]) -> None:
+        progress(event)
+        if event["kind"] == "trial":
+            live.log({"record": store.record(trials[event["address"]])})
+
+    try:
+        yield on_event
+    finally:
+        live.close(timeout_seconds=10)
+
+
+def _dry_run(file: studyfile.StudyFile, where: Where) -> None:
+    from realfake import execution
+
+    lacking = execution.dry_run(file.study, where)
+    click.echo(
+        f"{file.study.name}: {len(lacking.fits)} generators to fit, {lacking.images:,} images to make, "
+        f"{len(lacking.trials)} trials to train"
+    )
+
+
+def _with(value: Value, **changes: Any) -> Any:
+    return type(value)(**{**{f.name: getattr(value, f.name) for f in fields(value)}, **changes})

@@ -1,0 +1,233 @@
+"""Real data into the store: every image of a source read, checked, resized, and written as samples.
+
+Where images come from is in ``sources`` (what packages ship) and ``folders`` (the user's own); which of the samples a
+trial sees is a subset, see ``samples``.
+
+Duplicates are judged on the pixels that a model would see: after resizing. None of the built-in sets has any, at 8 to
+32 pixels. What is bad is never silently dropped: it is refused, or, with ``problems="skip"``, left out and counted.
+"""
+
+import hashlib
+import json
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from realfake import folders, sources
+from realfake.folders import fingerprint as fingerprint
+from realfake.samples import to_table, write_table
+from realfake.sources import DatasetError as DatasetError
+from realfake.sources import Entry, Source
+from realfake.spec import Dataset
+from realfake.store import Store, StoreError, explain, write_whole
+from realfake.values import nearest
+
+FILE_ROWS = 10_000
+NAMES = ("digits", "mnist5k", "fashion", "imagefolder", "parquet")
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The readable images of one split: ``(h, w, c)`` uint8 each, their entries, and the names of unreadable ones."""
+
+    images: tuple[np.ndarray, ...]
+    entries: tuple[Entry, ...]
+    unreadable: tuple[str, ...]
+
+    def digests(self) -> list[bytes]:
+        """Return a digest of the pixels of each image."""
+        return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in self.images]
+
+    def outside(self, digests: set[bytes]) -> "Pictures":
+        """Return the pictures of which the pixels have none of these digests."""
+        pairs = zip(self.images, self.entries, self.digests(), strict=True)
+        kept = [(image, entry) for image, entry, digest in pairs if digest not in digests]
+        return Pictures(tuple(image for image, _ in kept), tuple(entry for _, entry in kept), self.unreadable)
+
+
+def import_dataset(dataset: Dataset, store: Store, locations: Mapping[str, Path] | None = None) -> dict[str, Any]:
+    """Import a dataset into the store, unless it is there, and return the facts of its record.
+
+    The facts: ``classes``, ``n``, ``counts`` (images of each class), ``pixels`` (the shorter side), ``channels`` (1 if
+    all images of both splits are grey, else 3), ``licence``, ``source``, and ``problems``: names of ``unreadable``
+    images and of ``train_images_in_test`` (judged when the train split is imported), how many images repeat another
+    one (``repeated_in_split``; they are kept), and ``empty_classes``. The ids of samples are positions in the source,
+    before anything is left out. ``locations`` says where folders are, by fingerprint or by dataset name.
+
+    Raises DatasetError for bad data unless ``problems="skip"``, and for data that cannot be used at all.
+    """
+    if (record := store.record(dataset)) is not None:
+        return record["result"]
+    source = _source(dataset, store, {} if locations is None else locations)
+    pictures, problems = _examine(dataset, source)
+    _refuse(dataset, source, problems)
+    used = sorted({entry.label for entry in source.entries})
+    labels = np.searchsorted(used, [entry.label for entry in pictures.entries])
+    classes = [source.classes[label] for label in used]
+    counts = np.bincount(labels, minlength=len(classes)).tolist()
+    _check_classes(dataset, counts)
+    with store.making(dataset) as (folder, result):
+        _write(pictures, labels, folder)
+        height, width, channels = pictures.images[0].shape
+        result.update(classes=classes, n=len(labels), counts=counts, pixels=min(height, width), channels=channels)
+        result.update(licence=source.licence, source=source.origin, problems=problems)
+    return result
+
+
+def remember_location(store: Store, path: Path) -> str:
+    """Note in the store where a folder or file of images is, and return its fingerprint."""
+    name = fingerprint(path)
+    known = {key: str(place) for key, place in known_locations(store).items()}
+    try:
+        write_whole(store.root / "locations.json", json.dumps({**known, name: str(path.absolute())}, indent=1))
+    except OSError as error:
+        raise explain(error, store.root) from error
+    return name
+
+
+def known_locations(store: Store) -> dict[str, Path]:
+    """Return the places that were noted in the store, by fingerprint."""
+    path = store.root / "locations.json"
+    try:
+        return {name: Path(place) for name, place in json.loads(path.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except json.JSONDecodeError as error:
+        raise StoreError(f"{path} is not JSON ({error}); remove it and type realfake new --images DIR again") from None
+
+
+def _source(dataset: Dataset, store: Store, locations: Mapping[str, Path]) -> Source:
+    match dataset.name:
+        case "digits":
+            return sources.digits()
+        case "mnist5k":
+            return sources.mnist5k()
+        case "fashion":
+            return sources.fashion(locations.get("fashion"), downloads=store.root / "downloads")
+        case "imagefolder":
+            return folders.image_folder(folders.locate(dataset, locations))
+        case "parquet":
+            return folders.parquet(folders.locate(dataset, locations))
+    raise DatasetError(f"there is no dataset {dataset.name!r}; {nearest(dataset.name, NAMES)}")
+
+
+# ------------------------------------------------------------------------------------------------------- reading images
+
+
+def _examine(dataset: Dataset, source: Source) -> tuple[Pictures, dict[str, Any]]:
+    """Return the usable images of the split, and the problems of the split as the record states them."""
+    grey = all(mode in ("1", "L", "LA") or mode.startswith("I") for mode in _modes(source.entries))
+    pictures = _read(source.of(dataset.split), dataset.pixels, grey)
+    test = _read(source.of("test") if dataset.split == "train" else (), dataset.pixels, grey)
+    _check_sizes(dataset, pictures.images + test.images)
+    kept = pictures.outside(set(test.digests()))
+    ids, labels = {entry.id for entry in kept.entries}, {entry.label for entry in kept.entries}
+    return kept, {
+        "unreadable": list(pictures.unreadable),
+        "train_images_in_test": [entry.name for entry in pictures.entries if entry.id not in ids],
+        "repeated_in_split": sum(times - 1 for times in Counter(kept.digests()).values()),
+        "empty_classes": [name for label, name in enumerate(source.classes) if label not in labels],
+    }
+
+
+def _modes(entries: Iterable[Entry]) -> Iterable[str]:
+    """Yield Pillow's pixel mode of every image that opens; only its header is read."""
+    for entry in entries:
+        try:
+            with entry.open() as image:
+                yield image.mode
+        except UNREADABLE:
+            continue  # named when it is read
+
+
+def _read(entries: Iterable[Entry], pixels: int, grey: bool) -> Pictures:
+    images, kept, unreadable = [], [], []
+    for entry in entries:
+        try:
+            with entry.open() as image:
+                images.append(_square(_upright(image, grey), pixels))
+            kept.append(entry)
+        except UNREADABLE:
+            unreadable.append(entry.name)
+    return Pictures(tuple(images), tuple(kept), tuple(unreadable))
+
+
+def _upright(image: Image.Image, grey: bool) -> Image.Image:
+    """Return an image as 8-bit grey or RGB, turned as its camera says, on white where it is transparent."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        image = Image.fromarray(np.round(np.clip(np.asarray(image), 0, 65535) / 257).astype(np.uint8))
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if grey else "RGB")
+
+
+def _square(image: Image.Image, pixels: int) -> np.ndarray:
+    """Return ``(h, w, c)`` uint8: the central square resized to ``pixels`` by Lanczos' filter, or all of it for 0."""
+    if pixels and image.size != (pixels, pixels):
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        square = image.crop((left, top, left + side, top + side))  # first, so that no pixel outside it is mixed in
+        image = square.resize((pixels, pixels), Image.Resampling.LANCZOS)
+    array = np.array(image)
+    return array[..., None] if array.ndim == 2 else array
+
+
+# ------------------------------------------------------------------------------------------------------------- problems
+
+
+def in_words(problems: dict[str, Any]) -> list[str]:
+    """Return what is wrong, counted and with the first five names: '2 unreadable images (a.png, b.png)'."""
+    said = (
+        ("unreadable", "unreadable image", "unreadable images"),
+        ("train_images_in_test", "train image that is in test too", "train images that are in test too"),
+        ("empty_classes", "class without an image", "classes without an image"),
+    )
+    found = [(problems[key], one if len(problems[key]) == 1 else many) for key, one, many in said]
+    return [f"{len(names)} {what} ({', '.join(names[:5])}{', …' * (len(names) > 5)})" for names, what in found if names]
+
+
+def _refuse(dataset: Dataset, source: Source, problems: dict[str, Any]) -> None:
+    found = in_words(problems)
+    if found and dataset.problems == "refuse":
+        raise DatasetError(
+            f"{dataset.name!r} ({dataset.split}, from {source.origin}): {'; '.join(found)}; mend them, or "
+            "set problems='skip' to leave them out and have them counted"
+        )
+
+
+def _check_classes(dataset: Dataset, counts: list[int]) -> None:
+    if (filled := sum(count > 0 for count in counts)) < 2:
+        raise DatasetError(
+            f"{dataset.name!r} ({dataset.split}) has images of {filled} class{'es' * (filled != 1)}, and telling "
+            "classes apart takes two; give a folder that holds a folder of images for each class"
+        )
+
+
+def _check_sizes(dataset: Dataset, images: Iterable[np.ndarray]) -> None:
+    shapes = sorted({image.shape[:2] for image in images})
+    if len(shapes) > 1:
+        (low_h, low_w), (high_h, high_w) = shapes[0], shapes[-1]
+        raise DatasetError(
+            f"{dataset.name!r} ({dataset.split}) has images of {len(shapes)} sizes, from {low_h}×{low_w} to "
+            f"{high_h}×{high_w}, and pixels=0 keeps them as they are; set Dataset(pixels=32) or another side"
+        )
+
+
+def _write(pictures: Pictures, labels: np.ndarray, folder: Path) -> None:
+    ids = np.array([entry.id for entry in pictures.entries], np.int64)
+    for part, first in enumerate(range(0, len(labels), FILE_ROWS)):
+        rows = slice(first, first + FILE_ROWS)
+        table = to_table(np.stack(pictures.images[rows]), labels[rows], ids[rows])
+        write_table(table, folder / f"part-{part:05d}.parquet")

@@ -1,0 +1,256 @@
+"""Makes what a study needs: datasets in this process, then generators, pools and trials on Ray, until nothing is left.
+
+Orchestration only: state is in ``board``, Ray Data in ``synthesis``, Ray Tune in ``sweep``, Ray Train in ``training``.
+Running a study again is how it is resumed.
+"""
+
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from realfake import datasets, synthesis
+from realfake.board import Board, Needs, needs
+from realfake.resources import ResourceError, Shares, Where, cores, shares
+from realfake.spec import Dataset, Pool, Spec, Study, Subset, Trial, address, order
+from realfake.store import Store
+from realfake.values import SpecError
+
+Event = dict[str, Any]
+
+
+def run(study: Study, where: Where, on_event: Callable[[Event], None] = lambda event: None) -> Board | None:
+    """Make everything that a study needs and lacks; return the board of the run, None if nothing was lacking.
+
+    Events: ``{"kind": "dataset" | "fit" | "trial", "address", …}`` for what is made, ``{"kind": "begin", "board"}``.
+    Raises SpecError, DatasetError, ResourceError or StoreError before Ray starts if the study cannot be run.
+    """
+    store = Store(where.store)
+    store.check_writable()
+    store.sweep_scratch()
+    import_datasets(study, store, where, on_event)
+    check(study, store)
+    lacking = needs(study.trials, store)
+    if lacking.nothing:
+        return None
+    if where.cluster.address == "none":
+        board = Board(store, lacking, ahead=1, on_event=on_event)
+        on_event({"kind": "begin", "board": board, "lanes": 1})
+        make_here(board, where)
+        return board
+    with _ray(where) as (cpus, gpus):
+        share = shares(where, cpus, gpus)
+        board = Board(store, lacking, ahead=2 * share.actors + 1, on_event=on_event)
+        on_event({"kind": "begin", "board": board, "lanes": share.lanes})
+        _make(board, where, share)
+    return board
+
+
+def import_datasets(study: Study, store: Store, where: Where, on_event: Callable[[Event], None]) -> None:
+    """Import the datasets that a study holds and the store lacks."""
+    locations = {**datasets.known_locations(store), **where.data_paths()}
+    for spec in order([study]):
+        if isinstance(spec, Dataset) and not store.record(spec):
+            result = datasets.import_dataset(spec, store, locations)
+            on_event({"kind": "dataset", "address": address(spec), "name": spec.name, "split": spec.split, **result})
+
+
+def check(study: Study, store: Store) -> None:
+    """Check a study against its data: subsets fit, every size reaches the number of classes, class names agree.
+
+    Raises SpecError with one sentence.
+    """
+    held = [spec for spec in order([study]) if isinstance(spec, Dataset)]
+    facts = {address(dataset): (store.record(dataset) or {"result": {}})["result"] for dataset in held}
+    for spec in order([study]):
+        if isinstance(spec, Subset) and isinstance(spec.of, Dataset):
+            _check_subset(spec, facts[address(spec.of)])
+    for trial in study.trials:
+        train = [facts[address(s.of)] for s in order([trial]) if isinstance(s, Subset) and isinstance(s.of, Dataset)]
+        _check_same_classes(trial, train, facts[address(trial.test)])
+
+
+def _check_subset(subset: Subset, facts: dict[str, Any]) -> None:
+    assert isinstance(subset.of, Dataset)
+    name, n, classes = f"{subset.of.name!r} ({subset.of.split})", facts["n"], len(facts["classes"])
+    if subset.size > n:
+        raise SpecError(f"Subset(size={subset.size}): {name} has {n} images; ask for {n} or fewer")
+    if subset.size < classes:
+        raise SpecError(
+            f"Subset(size={subset.size}): {name} has {classes} classes, so some would have no image; "
+            f"ask for {classes} or more"
+        )
+
+
+def _check_same_classes(trial: Trial, train: list[dict[str, Any]], test: dict[str, Any]) -> None:
+    for facts in train:
+        for what in ("classes", "pixels", "channels"):
+            if facts[what] != test[what]:
+                raise SpecError(
+                    f"{address(trial)}: {what} of the training data ({facts[what]}) and of the test set "
+                    f"({test[what]}) differ; import both with the same options"
+                )
+
+
+# ------------------------------------------------------------------------------- in this process, or on Ray
+
+
+def make_here(board: Board, where: Where) -> None:
+    """Make everything one after another in this process, without Ray: the same loops, the same files."""
+    from realfake.sweep import outcome_of
+    from realfake.training import make
+
+    due: list[tuple[Pool, int]] = []
+    board.add_due = due.extend
+    settings = where.synthesis
+    maker = synthesis.Maker(board.store, where.training.device, settings.batch_size, settings.threads)
+    specs: dict[str, Spec] = {**board.needs.fits, **board.needs.trials}
+    board.feed()
+    while due or not board.over():
+        if due:
+            board.shard_made(maker.try_to_make(*due.pop(0)))
+        elif name := board.next():
+            given = (board.store, partial(board.progress, name), where.training, where.data_paths())
+            board.finished(name, outcome_of(make, specs[name], *given))
+
+
+def _make(board: Board, where: Where, share: Shares) -> None:
+    """Run synthesis in a thread beside the sweep, until neither has anything left."""
+    images = any(board.needs.shards.values())
+    maker = _start_synthesis(board, where, share) if images else None
+    try:
+        board.feed()
+        if board.waiting:
+            _sweep(board, where, share)
+        while maker and not board.synthesis_over():
+            time.sleep(0.1)
+    finally:
+        for name in ("ray", "ray.data", "ray.tune", "ray.train"):  # what is being shut down has nothing to complain of
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        if maker:
+            maker.end()
+
+
+def _sweep(board: Board, where: Where, share: Shares) -> None:
+    from realfake.sweep import sweep
+
+    with tempfile.TemporaryDirectory(prefix="realfake-", ignore_cleanup_errors=True) as scratch:
+        sweep(
+            {**board.needs.fits, **board.needs.trials},
+            board.store,
+            board,
+            shares=share,
+            training=where.training,
+            weights=where.data_paths(),
+            scratch=Path(scratch),
+            name="sweep",
+        )
+
+
+def _start_synthesis(board: Board, where: Where, share: Shares) -> "_Synthesis":
+    settings = where.synthesis
+    maker = {"device": where.training.device, "batch_size": settings.batch_size, "threads": settings.threads}
+    resources: dict[str, float] = {"num_cpus": share.cpus_per_actor}
+    if share.gpus_per_actor:
+        resources["num_gpus"] = share.gpus_per_actor
+    options = {"actors": share.actors, "feeder_cpus": share.cpus_for_feeder, "resources": resources, "maker": maker}
+    thread = _Synthesis(board, options)
+    board.add_due = thread.add
+    thread.start()
+    return thread
+
+
+class _Synthesis(threading.Thread):
+    """The pipeline of a run, in a thread of the driver: tells the board of every shard as it is made."""
+
+    def __init__(self, board: Board, options: dict[str, Any]) -> None:
+        super().__init__(name="synthesis", daemon=True)
+        self.board, self.options, self.ending = board, options, False
+        self.due = synthesis.due_list()
+
+    def add(self, rows: list[tuple[Pool, int]]) -> None:
+        """Send shards to the pipeline."""
+        import ray
+
+        ray.get(self.due.add.remote([synthesis.descriptor(pool, first) for pool, first in rows]))
+
+    def end(self) -> None:
+        """Let the pipeline end once it has made what it was sent."""
+        self.ending = True
+        self.due.end.remote()
+        self.join(timeout=10)
+
+    def run(self) -> None:
+        try:
+            for made in synthesis.pipeline(self.board.store, self.due, **self.options):
+                self.board.shard_made(made)
+        except Exception as error:  # noqa: BLE001 - a thread cannot raise to the driver: the board is told instead
+            if not self.ending:
+                self.board.synthesis_failed(f"the synthesis pipeline ended: {type(error).__name__}: {error}")
+
+
+class _ray:
+    """Ray for the length of a run: joins the cluster at ``where.cluster.address`` or starts one here, and leaves it."""
+
+    def __init__(self, where: Where) -> None:
+        self.where = where
+
+    def __enter__(self) -> tuple[float, float]:
+        _prepare_environment(self.where)
+        import ray
+        import ray.data
+
+        cluster = self.where.cluster
+        for name in ("ray", "ray.data", "ray.tune", "ray.train"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        try:
+            if cluster.address:
+                ray.init(address=cluster.address, **quiet)
+            else:
+                ray.init(
+                    num_cpus=cluster.cpus or cores(),
+                    num_gpus=cluster.gpus or None,
+                    object_store_memory=cluster.object_store_mb * 2**20,
+                    include_dashboard=False,
+                    **quiet,
+                )
+        except ConnectionError as error:
+            raise ResourceError(f"no Ray cluster answers at {cluster.address!r}: {error}") from None
+        have = ray.cluster_resources()
+        return have.get("CPU", 0.0), have.get("GPU", 0.0)
+
+    def __exit__(self, *_: object) -> None:
+        import ray
+
+        ray.shutdown()
+
+
+def _prepare_environment(where: Where) -> None:
+    """Set what Ray and its workers read from the environment; must come before ray is imported."""
+    threads = str(where.training.threads)
+    for name, value in {
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run`, Ray would rebuild the environment for every worker
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+        "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_BACKEND_LOG_LEVEL": "fatal",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "OMP_NUM_THREADS": threads,
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def dry_run(study: Study, where: Where) -> Needs:
+    """Return what a run would make. Datasets are imported (sizes are checked against them), nothing else is made."""
+    store = Store(where.store)
+    import_datasets(study, store, where, lambda event: None)
+    check(study, store)
+    return needs(study.trials, store)

@@ -1,0 +1,107 @@
+"""Generators: what makes synthetic images. One door for all kinds: fit, load, sample.
+
+How each kind works is in its own module (``closed_set``, ``controls``). Which image has which label and seed is in
+``samples``; the shards are made in ``synthesis``. torch and diffusers are imported on the first fit or load, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from realfake.samples import Samples
+from realfake.spec import ClosedSet, Generator, Pool, Relabel, Repeat
+from realfake.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Diverged(RuntimeError):
+    """The loss of a fit is no longer finite. ``step``: how many steps had been made when that was seen."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the loss is not finite after {step} steps; give ClosedSet a lower learning_rate")
+        self.step = step
+
+    def __reduce__(self) -> Any:
+        return Diverged, (self.step,)
+
+
+def device(name: str = "auto", threads: int = 1) -> torch.device:
+    """Return the device called "auto", "cpu" or "cuda", and give torch that many threads in this process."""
+    import torch
+
+    torch.set_num_threads(threads)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    """Return what a record calls a device: the GPU's name, or the processor's architecture."""
+    import platform
+
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+
+
+def fit(
+    spec: Generator, samples: Samples, folder: Path, report: Callable[[dict[str, Any]], None], **options: Any
+) -> dict[str, Any]:
+    """Fit a generator on its real samples, write it into ``folder``, and return facts for its record.
+
+    Options are those of the kind's own ``fit``. Raises Diverged, and TypeError for a kind that is not fitted.
+    """
+    if not isinstance(spec, ClosedSet):
+        raise TypeError(f"a {type(spec).__name__} is not fitted: its images come from what it holds; load it instead")
+    from realfake.generators import closed_set
+
+    return closed_set.fit(spec, samples, folder, report, **options)
+
+
+def load_generator(generator: Generator, store: Store, device: torch.device | str = "cpu") -> Any:
+    """Return a generator ready for ``sample``; raises FileNotFoundError or StoreError if what it needs is not made."""
+    from realfake.generators import controls
+
+    match generator:
+        case ClosedSet():
+            from realfake.generators import closed_set
+
+            return closed_set.load(generator, store.folder(generator), device)
+        case Repeat():
+            return controls.load_repeat(generator, store)
+        case Relabel():
+            return controls.load_relabel(generator, store, load_generator(generator.generator, store, device))
+
+
+def sample(
+    loaded: Any, pool: Pool, labels: Sequence[int] | np.ndarray, seeds: Sequence[int], indices: Sequence[int]
+) -> np.ndarray:
+    """Return the images ``(n, h, w, c)`` uint8 of a pool's samples with these labels, seeds and indices.
+
+    ``loaded`` is what ``load_generator(pool.generator, …)`` returned. Any split into batches gives the same images.
+    """
+    return _sample(pool.generator, loaded, pool, np.asarray(labels), seeds, indices)
+
+
+def _sample(
+    generator: Generator, loaded: Any, pool: Pool, labels: np.ndarray, seeds: Sequence[int], indices: Sequence[int]
+) -> np.ndarray:
+    from realfake.generators import controls
+
+    match generator:
+        case ClosedSet():
+            from realfake.generators import closed_set
+
+            settings = {"guidance": pool.guidance, "sampling_steps": pool.sampling_steps}
+            return closed_set.sample(loaded, labels, seeds, **settings)
+        case Repeat():
+            return controls.repeat(loaded, pool, labels, indices)
+        case Relabel():
+            others = controls.permuted_labels(loaded, generator, pool, seeds)
+            return _sample(generator.generator, loaded.inner, pool, others, seeds, indices)

@@ -1,0 +1,116 @@
+"""Progress of a run on a terminal (one line that moves) or in a log (a line now and then), with rate and time left.
+
+Reads the board; changes nothing. Always on stderr, so that results on stdout stay clean.
+"""
+
+import sys
+import threading
+import time
+from typing import Any, TextIO
+
+from realfake.board import Board
+from realfake.samples import SHARD_ROWS
+
+TERMINAL_SECONDS, LOG_SECONDS = 0.5, 15.0
+
+
+class Progress:
+    """Shows how far a run is. Use as a context manager; call it with every event of the run."""
+
+    def __init__(self, out: TextIO = sys.stderr) -> None:
+        self.out = out
+        self.moving = out.isatty()
+        self.board: Board | None = None
+        self.lanes = 1
+        self.started = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+            self._show(line(self.board, self.lanes, time.monotonic() - self.started) if self.board else "", last=True)
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "dataset":
+            self.say(f"imported {event['name']} ({event['split']}): {event['n']:,} images")
+        elif event["kind"] == "begin":
+            self.board, self.lanes, self.started = event["board"], event["lanes"], time.monotonic()
+            self._thread.start()
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        print(f"\r\x1b[K{text}" if self.moving else text, file=self.out, flush=True)
+
+    def _tick(self) -> None:
+        while not self._stop.wait(TERMINAL_SECONDS if self.moving else LOG_SECONDS):
+            if self.board:
+                self._show(line(self.board, self.lanes, time.monotonic() - self.started))
+
+    def _show(self, text: str, last: bool = False) -> None:
+        if self.moving:
+            print(f"\r\x1b[K{text}", end="\n" if last else "", file=self.out, flush=True)
+        else:
+            print(text, file=self.out, flush=True)
+
+
+def line(board: Board, lanes: int, elapsed_seconds: float) -> str:
+    """Return the state of a run in one line: what is made of how much, at what rate, and the time left."""
+    with board.lock:
+        done, total = counts(board), board.total
+        left = seconds_left(board, lanes, elapsed_seconds)
+        failed = len(board.failed)
+        now = sorted({name.split("-")[0] for name in board.running})
+    parts = [f"{what} {done[what]:,}/{total[what]:,}" for what in ("fits", "images", "trials") if total[what]]
+    rate = done["images"] / max(elapsed_seconds, 1e-9)
+    parts += [f"{rate:.0f} images/s"] if 0 < done["images"] < total["images"] else []
+    parts += [f"{failed} failed"] if failed else []
+    parts += [f"in hand: {', '.join(now)}"] if now else []
+    ending = f"about {clock(left)} left" if left is not None else "starting"
+    return f"{clock(elapsed_seconds)}  {' · '.join(parts)} · {ending if any(total.values()) else 'done'}"
+
+
+def counts(board: Board) -> dict[str, int]:
+    """Return how many fits, trials and images a run has made."""
+    kinds = [made["kind"] for made in board.made]
+    shards = SHARD_ROWS * kinds.count("shard")
+    return {"fits": kinds.count("fit"), "trials": kinds.count("trial"), "images": shards}
+
+
+def seconds_left(board: Board, lanes: int, elapsed_seconds: float) -> float | None:
+    """Return the time left from measured seconds of each kind; None as long as nothing has been measured.
+
+    What is in hand counts by its own progress. Kinds that were not measured yet are taken as long as those that were.
+    """
+    done = counts(board)
+    seconds: dict[str, list[float]] = {"fit": [], "trial": [], "shard": []}
+    for made in board.made:
+        seconds[made["kind"]].append(made["seconds"])
+    for name, event in board.running.items():
+        share = event.get("done", 0) / max(event.get("total", 1), 1)
+        if share > 0.05:
+            kind = "fit" if name in board.needs.fits else "trial"
+            seconds[kind].append((time.time() - event["started"]) / share)
+    means = {kind: sum(values) / len(values) for kind, values in seconds.items() if values}
+    if not means:
+        return None
+    guess = max(means.values())
+    left = {
+        "fit": board.total["fits"] - done["fits"],
+        "trial": board.total["trials"] - done["trials"],
+        "shard": (board.total["images"] - done["images"]) // SHARD_ROWS,
+    }
+    begun = sum(time.time() - event["started"] for event in board.running.values())
+    work = sum(count * means.get(kind, guess) for kind, count in left.items()) - begun
+    return max(work / lanes, 0.0)
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as 0:42, 12:05 or 1:02:03."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

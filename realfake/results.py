@@ -1,0 +1,245 @@
+"""From the records of a study to its answer: table, analysis, report, MLflow. All of it can be made again from records.
+
+What is computed is kept beside the study under the digest of what it was computed from, so that a complete study
+answers in seconds. How numbers are fitted is in ``fits``, drawn in ``report``, mirrored in ``tracking``.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from realfake import records
+from realfake.resources import Where
+from realfake.samples import SHARD_ROWS, load, load_dataset, shard_made, shard_name
+from realfake.spec import ClosedSet, Dataset, Pool, Spec, Subset, Trial, address, order, root_generator
+from realfake.store import Store, write_whole
+from realfake.studyfile import StudyFile
+
+REVISION = 1  # of the analysis: raised when the same table must give other numbers
+COPY_IMAGES = 1024  # images of each pool that are searched for copies of real ones
+SHEET_CLASSES, SHEET_COLUMNS = 10, 8
+
+
+def answer(file: StudyFile, store: Store) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
+    """Return the table, the analysis and the facts of a study, from what is made; analysed anew only if it changed."""
+    rows = records.table(file.study.trials, store)
+    key = digest(rows)
+    kept = _kept(store.study_folder(file.study.name) / "fits.json")
+    if kept.get("key") != key:
+        kept = {"key": key, "analysis": _analyse(file, rows, store), "copy_rates": _copy_rates(file, store)}
+        write_whole(store.study_folder(file.study.name) / "fits.json", json.dumps(kept, indent=1))
+    return rows, kept["analysis"], facts(file, store, kept["copy_rates"])
+
+
+def digest(rows: list[dict[str, Any]]) -> str:
+    """Return the digest of a table of trials and of the revision of the analysis."""
+    return hashlib.sha256(json.dumps([REVISION, rows], sort_keys=True).encode()).hexdigest()
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def _analyse(file: StudyFile, rows: list[dict[str, Any]], store: Store) -> dict[str, Any]:
+    import pandas as pd
+
+    from realfake.analysis import analyse
+
+    return analyse(pd.DataFrame(rows), per_image=records.per_image(rows, store), context=context(file, store))
+
+
+def context(file: StudyFile, store: Store) -> dict[str, Any]:
+    """Return the words that the plain sentences need: data, model, init, budget, and the generator of each arm."""
+    trial = file.study.trials[0]
+    recipe, test = trial.recipe, trial.test
+    pixels = (store.record(test) or {"result": {}})["result"].get("pixels", test.pixels)
+    return {
+        "data": f"{test.name} at {pixels} px",
+        "model": recipe.model,
+        "init": f"init {recipe.init.name}" if recipe.init else "from scratch",
+        "budget": recipe.budget.replace("=", " "),
+        "generators": {name: name for name in set(records.arms(file.study.trials).values())},
+    }
+
+
+# -------------------------------------------------------------------------------------------------------------- facts
+
+
+def facts(file: StudyFile, store: Store, copy_rates: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the report says beside the numbers: data and licences, copies, stages, environments, commands."""
+    trials = file.study.trials
+    return {
+        "study": file.study.name,
+        "question": file.question,
+        "data": [_data(spec, store) for spec in order([file.study]) if isinstance(spec, Dataset)],
+        "copy_rates": copy_rates,
+        "environments": _environments(trials, store),
+        "stages": _stages(trials, store),
+        "missing": sum(store.record(trial) is None for trial in trials),
+        "commands": {
+            "again": f"realfake run {file.path}",
+            "curves": f"realfake curves --study {file.study.name}",
+        },
+    }
+
+
+def _data(dataset: Dataset, store: Store) -> dict[str, Any]:
+    result = (store.record(dataset) or {"result": {}})["result"]
+    shown = {key: result.get(key) for key in ("n", "licence", "source", "problems", "pixels")}
+    return {"name": dataset.name, "split": dataset.split, "address": address(dataset), **shown}
+
+
+def _environments(trials: tuple[Trial, ...], store: Store) -> list[dict[str, Any]]:
+    """Count the trials of every environment, with the arms and volumes that it made: numbers of one and the other
+    should not differ for that reason."""
+    found: dict[str, dict[str, Any]] = {}
+    arm = records.arms(trials)
+    for trial in trials:
+        record = store.record(trial)
+        if record is not None:
+            environment = record["result"].get("environment", {})
+            entry = found.setdefault(json.dumps(environment, sort_keys=True), {**environment, "trials": 0, "arms": []})
+            entry["trials"] += 1
+            entry["arms"] = sorted({*entry["arms"], arm[address(trial)]})
+    return list(found.values())
+
+
+def _stages(trials: tuple[Trial, ...], store: Store) -> list[dict[str, Any]]:
+    """Sum the seconds that the things of a study took to make, by kind, over all processes."""
+    seconds: dict[str, list[float]] = {"datasets": [], "generators": [], "shards": [], "trials": []}
+    names = {"dataset": "datasets", "closedset": "generators", "trial": "trials"}
+    for spec in order(trials):
+        if spec.made == "record" and (record := store.record(spec)):
+            seconds[names[spec.kind]].append(record["seconds"])
+    for pool, size in volumes(trials).items():
+        paths = [store.folder(pool) / shard_name(first) for first in range(0, size, SHARD_ROWS)]
+        seconds["shards"] += [shard_made(path).get("seconds", 0.0) for path in paths if path.is_file()]
+    return [{"stage": k, "things": len(v), "seconds": sum(v)} for k, v in seconds.items() if v]
+
+
+def volumes(trials: tuple[Trial, ...]) -> dict[Pool, int]:
+    """Return the largest volume of every pool that the trials use."""
+    largest: dict[Pool, int] = {}
+    for part in (part for trial in trials for part in trial.synthetic):
+        assert isinstance(part.of, Pool)
+        largest[part.of] = max(largest.get(part.of, 0), part.size)
+    return largest
+
+
+def _fitted_pools(trials: tuple[Trial, ...], store: Store) -> list[tuple[Pool, int]]:
+    """Return the pools of fitted generators with the number of images that are there to look at."""
+    found = []
+    for pool, size in volumes(trials).items():
+        there = (store.folder(pool) / shard_name(0)).is_file()
+        if isinstance(pool.generator, ClosedSet) and there:
+            found.append((pool, min(size, SHARD_ROWS)))
+    return found
+
+
+def _copy_rates(file: StudyFile, store: Store) -> list[dict[str, Any]]:
+    """Measure, for every fitted pool, how many of its images are copies of the real images of its generator."""
+    from realfake.fidelity import copy_rate
+
+    arm = {address(part.of): (t, t.n_real) for t in file.study.trials for part in t.synthetic}
+    names = records.arms(file.study.trials)
+    found = []
+    for pool, size in _fitted_pools(file.study.trials, store):
+        trial, n_real = arm[address(pool)]
+        real = root_generator(pool.generator).real
+        made = load(store, Subset(of=pool, size=size)).images
+        rate = copy_rate(made, load(store, real).images, _held_out(store, real).images)
+        found.append({"arm": names[address(trial)], "n_real": n_real, "seed": root_seed(pool), **rate})
+    return found
+
+
+def root_seed(pool: Pool) -> int:
+    """Return the seed of the subset that the generator of a pool was fitted on."""
+    return root_generator(pool.generator).real.seed
+
+
+def _held_out(store: Store, real: Subset) -> Any:
+    assert isinstance(real.of, Dataset)
+    whole = load_dataset(store, real.of)
+    inside = np.isin(whole.ids, load(store, real).ids)
+    return whole.take(np.flatnonzero(~inside)[:COPY_IMAGES])
+
+
+def contact_sheet(file: StudyFile, store: Store) -> bytes | None:
+    """Return a PNG of real images beside the synthetic ones of the largest fitted pool; None if there is none."""
+    from realfake.fidelity import contact_sheet as sheet
+    from realfake.samples import encode
+
+    pools = _fitted_pools(file.study.trials, store)
+    if not pools:
+        return None
+    pool, size = max(pools, key=lambda item: root_generator(item[0].generator).real.size)
+    real, synthetic = load(store, root_generator(pool.generator).real), load(store, Subset(of=pool, size=size))
+    return encode(sheet(real, synthetic, columns=SHEET_COLUMNS))
+
+
+# ------------------------------------------------------------------------------------------------ report and tracking
+
+
+def publish(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis: dict, said: dict) -> Path:
+    """Write the report, unless it is there for the same analysis; return its path."""
+    store = Store(where.store)
+    folder = store.study_folder(file.study.name)
+    stamp = folder / "report.digest"
+    key = digest(rows) + hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+    if not (folder / "report.html").is_file() or not stamp.is_file() or stamp.read_text() != key:
+        import pandas as pd
+
+        from realfake import report
+
+        pd.DataFrame(rows).to_parquet(folder / "trials.parquet")
+        write_whole(folder / "study.json", json.dumps([address(t) for t in file.study.trials], indent=1))
+        report.write(folder, pd.DataFrame(rows), analysis, {**said, "contact_sheet": contact_sheet(file, store)})
+        write_whole(stamp, key)
+    return folder / "report.html"
+
+
+def mirror(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis: dict) -> dict[str, Any] | None:
+    """Mirror a study into MLflow; None if the same analysis has been mirrored to the same place already.
+
+    Raises TrackingError if MLflow is out of reach; records are safe, and ``realfake track`` does it later.
+    """
+    store = Store(where.store)
+    proof = store.study_folder(file.study.name) / "tracked.json"
+    key = {"uri": where.tracking_uri(), "digest": digest(rows)}
+    if _kept(proof) == key:
+        return None
+    import pandas as pd
+
+    from realfake import tracking
+
+    made = [record for trial in file.study.trials if (record := store.record(trial))]
+    found = {address(s): _data(s, store) for s in order([file.study]) if isinstance(s, Dataset)}
+    counts = tracking.track(
+        file.study.name,
+        file.question,
+        made,
+        pd.DataFrame(rows),
+        analysis,
+        uri=where.tracking_uri(),
+        artifacts=store.study_folder(file.study.name),
+        datasets={name: {**data, "digest": name.split("-")[1]} for name, data in found.items()},
+    )
+    write_whole(proof, json.dumps(key))
+    return counts
+
+
+def state(specs: tuple[Spec, ...], store: Store) -> dict[str, dict[str, int]]:
+    """Return, for every kind that has records, how many things are made of how many that the specs name."""
+    found: dict[str, dict[str, int]] = {}
+    for spec in order(specs):
+        if spec.made == "record":
+            entry = found.setdefault(spec.kind, {"made": 0, "of": 0})
+            entry["of"] += 1
+            entry["made"] += store.has(spec)
+    return found

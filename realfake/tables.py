@@ -1,0 +1,287 @@
+"""The answer as text: a table an arm for the terminal, and flat rows for CSV and JSON.
+
+Here: how an analysis (the plain dict that a fit leaves behind) is read, and how its cells are printed, censored and
+withheld ones as words. Not here: the numbers themselves (`fits`), figures (`figures`), the HTML page (`report`).
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import textwrap
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from realfake.columns import grid
+from realfake.intervals import Interval
+
+REAL_ONLY = "real-only"
+RESPONSES = {"cross_entropy": "cross-entropy", "error": "error"}
+QUANTITIES = (
+    "error",
+    "cross_entropy",
+    "equivalent.cross_entropy",
+    "equivalent.error",
+    "value",
+    "average_value",
+    "resolution",
+)
+IDENTITY = ("arm", "recipe", "n_real", "n_synthetic", "n_generator", "replicates", "diverged")
+NOTHING = "–"
+
+
+# -------------------------------------------------------------------------------------------------- reading an analysis
+
+
+class Arm(NamedTuple):
+    """The cells of one arm under one recipe, by n_real, then n_synthetic; `title` names the recipe if it must."""
+
+    name: str
+    recipe: str
+    title: str
+    cells: tuple[dict[str, Any], ...]
+
+
+def arms(analysis: dict[str, Any]) -> list[Arm]:
+    """The arms of an analysis that hold synthetic images, in the order in which they come."""
+    synthetic = [cell for cell in analysis["cells"] if cell["n_synthetic"] > 0]
+    keys = list(dict.fromkeys((cell["arm"], cell["recipe"]) for cell in synthetic))
+    several = len(recipes(analysis)) > 1
+    return [
+        Arm(name, recipe, f"{name}, {recipe}" if several else name, _cells_of(synthetic, name, recipe))
+        for name, recipe in keys
+    ]
+
+
+def _cells_of(cells: Iterable[dict[str, Any]], arm: str, recipe: str) -> tuple[dict[str, Any], ...]:
+    own = [cell for cell in cells if (cell["arm"], cell["recipe"]) == (arm, recipe)]
+    return tuple(sorted(own, key=lambda cell: (cell["n_real"], cell["n_synthetic"])))
+
+
+def recipes(analysis: dict[str, Any]) -> list[str]:
+    """The recipes of an analysis, in the order in which they come."""
+    return list(dict.fromkeys(row["recipe"] for row in (*analysis["ladder"], *analysis["cells"])))
+
+
+def ladder(analysis: dict[str, Any], recipe: str) -> list[dict[str, Any]]:
+    """The real-only cells of a recipe, by n_real."""
+    return sorted((row for row in analysis["ladder"] if row["recipe"] == recipe), key=lambda row: row["n_real"])
+
+
+def main_response(analysis: dict[str, Any]) -> str:
+    """The response that the headline numbers stand on: the first one measured."""
+    return next(iter(analysis["settings"].get("responses") or RESPONSES))
+
+
+def interval(cell: dict[str, Any], quantity: str) -> Interval | None:
+    """A quantity of a cell, None where the analysis has none; "equivalent.error" looks inside "equivalent"."""
+    held: Any = cell
+    for part in quantity.split("."):
+        held = (held or {}).get(part)
+    return None if held is None else Interval.from_json(held)
+
+
+# --------------------------------------------------------------------------------------------------- numbers as words
+
+
+def shown(value: Interval | None, replicates: int | None = None) -> str:
+    """A quantity with its interval or its bound; without an interval, the words that say so.
+
+    `replicates` is how many trials stand behind it, None for a quantity that has no interval by nature.
+    """
+    if value is None:
+        return NOTHING
+    if value.censored or not _bare(value):
+        return str(value)
+    note = {1: " (one seed)", None: ""}.get(replicates, " (no interval)")
+    return str(value).partition(" [")[0] + note
+
+
+def _bare(value: Interval) -> bool:
+    limits = (value.low, value.high, value.floor, value.ceiling)
+    return value.low == value.high or not any(math.isfinite(limit) for limit in limits)
+
+
+def percent(value: Interval | None) -> Interval | None:
+    """A share as per cent."""
+    return None if value is None else value.scaled(100)
+
+
+def count(number: float, noun: str = "") -> str:
+    """A number of images with thousands apart; with a noun, "1 trial" or "2 trials"."""
+    text = f"{number:,.0f}"
+    return f"{text} {noun}{'' if number == 1 else 's'}" if noun else text
+
+
+def mixture(cell: dict[str, Any]) -> str:
+    """The name of a cell: "50 + 800"."""
+    return f"{count(cell['n_real'])} + {count(cell['n_synthetic'])}"
+
+
+def inverted(cell: dict[str, Any], response: str) -> bool:
+    """Say whether the equivalent of a cell was read off the real-only ladder, and not off the law."""
+    return (cell.get("equivalent_by_response") or {}).get(response, cell.get("equivalent_by")) == "inversion"
+
+
+def notes(arm: Arm, response: str) -> list[str]:
+    """What the numbers of an arm need beside them: how they were found, what was withheld and why, what diverged."""
+    printed = {
+        "error": "Error",
+        "cross_entropy": "Cross-entropy",
+        f"equivalent.{response}": "Equivalent",
+        "value": "Value",
+    }
+    withheld = [line for quantity, name in printed.items() for line in _withheld(arm, name, quantity)]
+    found = [_method(arm, response), *withheld]
+    diverged = [f"{cell['diverged']} at {mixture(cell)}" for cell in arm.cells if cell.get("diverged")]
+    return found + ([f"Diverged trials, left out of the numbers: {', '.join(diverged)}."] if diverged else [])
+
+
+def _withheld(arm: Arm, name: str, quantity: str) -> list[str]:
+    """Where a quantity was withheld, a line for each reason."""
+    where: dict[str, list[str]] = {}
+    for cell in arm.cells:
+        value = interval(cell, quantity)
+        if value is not None and value.censored == "withheld":
+            where.setdefault(value.reason or "no reason was given", []).append(mixture(cell))
+    everywhere = {reason: len(places) == len(arm.cells) for reason, places in where.items()}
+    return [
+        f"{name} withheld {'throughout' if everywhere[reason] else 'at ' + ', '.join(places)}: {reason}."
+        for reason, places in where.items()
+    ]
+
+
+def _method(arm: Arm, response: str) -> str:
+    marked = sum(inverted(cell, response) for cell in arm.cells)
+    if not marked:
+        return "Equivalents by the fitted law."
+    by_law = "." if marked == len(arm.cells) else "; the others by the fitted law."
+    return f"* by inversion of the real-only ladder, cell by cell{by_law}"
+
+
+def fitted_on(arm: Arm) -> str:
+    """What the generators of an arm were fitted on, in words."""
+    if all(cell.get("n_generator") in (None, cell["n_real"]) for cell in arm.cells):
+        return "generators fitted on each trial's own real images"
+    sizes = dict.fromkeys(count(cell["n_generator"]) for cell in arm.cells if cell.get("n_generator") is not None)
+    return f"generators fitted on {', '.join(sizes)} real images"
+
+
+# --------------------------------------------------------------------------------------------------------- flat rows
+
+
+def csv_rows(analysis: dict[str, Any]) -> list[dict[str, Any]]:
+    """One flat row a cell, real-only cells included, of plain values.
+
+    A quantity x fills x, x_low, x_high, x_bound, x_censored and x_reason; x is None where it is censored or withheld
+    (the bound is in x_bound), and a side is None where it is unbounded.
+    """
+    real_only = [{**row, "arm": REAL_ONLY, "n_synthetic": 0} for row in analysis["ladder"]]
+    synthetic = [cell for arm in arms(analysis) for cell in arm.cells]
+    return [_flat(cell) for cell in (*real_only, *synthetic)]
+
+
+def _flat(cell: dict[str, Any]) -> dict[str, Any]:
+    row = {name: cell.get(name) for name in IDENTITY} | {"equivalent_by": cell.get("equivalent_by")}
+    for quantity in QUANTITIES:
+        row |= flat_interval(interval(cell, quantity), quantity.replace(".", "_"))
+    return row
+
+
+def flat_interval(value: Interval | None, name: str) -> dict[str, Any]:
+    """An interval as columns; the point of a censored one is a bound, and stands apart so that no one averages it."""
+    parts = {} if value is None else value.to_json()
+    censored = parts.get("censored", "")
+    bound = parts.get("point") if censored in ("above", "below") else None
+    return {
+        name: None if censored else parts.get("point"),
+        f"{name}_low": parts.get("low"),
+        f"{name}_high": parts.get("high"),
+        f"{name}_bound": bound,
+        f"{name}_censored": censored,
+        f"{name}_reason": parts.get("reason", ""),
+    }
+
+
+# ----------------------------------------------------------------------------------------------------------- terminal
+
+LADDER_HEADER = ("real", "seeds", "error, %", "cross-entropy")
+HEADER = ("real", "synthetic", *LADDER_HEADER[1:], "added real\nequivalent", "value of\none more")
+
+
+def terminal(analysis: dict[str, Any], facts: dict[str, Any], width: int | None = None) -> str:
+    """The whole answer as plain text: a table an arm, the sentences, the warnings.
+
+    `width` in columns is that of the terminal unless given, and 120 in a pipe; a table that is too wide for it prints
+    each interval below its number.
+    """
+    width = width or min(shutil.get_terminal_size((120, 24)).columns, 120)
+    blocks = [textwrap.fill(": ".join(filter(None, (facts["study"], facts["question"]))), width)]
+    blocks += [_arm_block(analysis, arm, width) for arm in arms(analysis)]
+    if not arms(analysis):
+        blocks += [_ladder_block(analysis, recipe, width) for recipe in recipes(analysis)]
+    said = (*analysis["sentences"], *(f"{note[:1].upper()}{note[1:]}." for note in analysis.get("controls", ())))
+    blocks += [textwrap.fill(sentence, width) for sentence in said]
+    warned = (f"Warning: {warning}" for warning in analysis["warnings"])
+    return "\n\n".join([*blocks, *(textwrap.fill(text, width, subsequent_indent="  ") for text in warned)])
+
+
+def _arm_block(analysis: dict[str, Any], arm: Arm, width: int) -> str:
+    response = main_response(analysis)
+    rows: list[list[str]] = []
+    for n_real in dict.fromkeys(cell["n_real"] for cell in arm.cells):
+        own = [cell for cell in arm.cells if cell["n_real"] == n_real]
+        alone = [row for row in ladder(analysis, arm.recipe) if row["n_real"] == n_real]
+        lines = [_terminal_row({**row, "n_synthetic": 0}, response) for row in alone]
+        lines += [_terminal_row(cell, response) for cell in own]
+        rows += [[count(n_real) if line is lines[0] else "", *line] for line in lines]
+    title = f"{arm.title} ({fitted_on(arm)}; equivalents in {RESPONSES[response]})"
+    told = (*_resolution(arm), *notes(arm, response))
+    below = [textwrap.fill(note, width, subsequent_indent="  ") for note in told]
+    return "\n".join([*textwrap.wrap(title, width), *grid(HEADER, rows, width), *below])
+
+
+def _resolution(arm: Arm) -> list[str]:
+    """One line on the smallest equivalents that could be told from 0; a real size has one, or each of its cells."""
+    where: dict[int, dict[str, str]] = {}
+    for cell in arm.cells:
+        value = interval(cell, "resolution")
+        if value is not None and value.censored != "withheld":
+            where.setdefault(cell["n_real"], {})[mixture(cell)] = shown(value)
+    parts = []
+    for n_real, cells in where.items():
+        alike = {f"beside {count(n_real)}": text for text in cells.values()} if len(set(cells.values())) == 1 else {}
+        parts += [f"{text} {place}" for place, text in (alike or {f"at {c}": t for c, t in cells.items()}).items()]
+    return [f"Resolution, the smallest equivalent that could be told from 0: {', '.join(parts)}."] if parts else []
+
+
+def _terminal_row(cell: dict[str, Any], response: str) -> list[str]:
+    replicates = cell["replicates"]
+    mark = "*" if inverted(cell, response) else ""
+    equivalent = shown(interval(cell, f"equivalent.{response}"), replicates)
+    return [
+        count(cell["n_synthetic"]),
+        count(replicates),
+        shown(percent(interval(cell, "error")), replicates),
+        shown(interval(cell, "cross_entropy"), replicates),
+        equivalent + (mark if equivalent != NOTHING else ""),
+        shown(interval(cell, "value"), replicates),
+    ]
+
+
+def ladder_rows(analysis: dict[str, Any], recipe: str) -> list[list[str]]:
+    """The real-only cells of a recipe as rows under `LADDER_HEADER`."""
+    return [
+        [
+            count(row["n_real"]),
+            count(row["replicates"]),
+            shown(percent(interval(row, "error")), row["replicates"]),
+            shown(interval(row, "cross_entropy"), row["replicates"]),
+        ]
+        for row in ladder(analysis, recipe)
+    ]
+
+
+def _ladder_block(analysis: dict[str, Any], recipe: str, width: int) -> str:
+    title = ", ".join(filter(None, ("real images only", recipe)))
+    return "\n".join([title, *grid(LADDER_HEADER, ladder_rows(analysis, recipe), width)])

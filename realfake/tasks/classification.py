@@ -1,0 +1,242 @@
+"""Image classification: the training loop, and the metrics of its one look at the sealed test set.
+
+Which rows a step sees is in ``batches``, which network in ``models``; which samples a trial gets, and on what hardware,
+is the caller's business (``training``). Nothing here selects anything on the test set.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from realfake.resources import Training
+from realfake.samples import Samples, seed_of
+from realfake.spec import Trial, address
+from realfake.tasks.batches import Batch, batch, plan
+from realfake.tasks.models import build_model, pixel_statistics
+from realfake.values import SpecError
+
+CLIP = 1e-7  # a probability of 0 for the true class would make the cross-entropy of the whole test set infinite
+HISTORY_LINES = 100
+TEST_BATCH = 256
+WARM_UP = 0.05
+
+__all__ = ["build_model", "learning_rate", "metrics", "train"]
+
+
+def metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Return error and cross-entropy of class probabilities ``(n, k)`` for the true labels ``(n,)``.
+
+    ``error`` is the share of samples whose most probable class is wrong; ``cross_entropy`` is in nats, of probabilities
+    clipped to [1e-7, 1]; ``per_class_error`` has None for a class without test samples.
+    """
+    wrong = probabilities.argmax(axis=1) != labels
+    true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    by_class = [wrong[labels == c] for c in range(probabilities.shape[1])]
+    return {
+        "error": float(wrong.mean()),
+        "cross_entropy": float(-np.log(true.clip(CLIP, 1)).mean()),
+        "per_class_error": [float(of_class.mean()) if len(of_class) else None for of_class in by_class],
+        "n_test": len(labels),
+    }
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Return the rate of a step: linear up over the first 5 % of ``steps``, then a cosine down to 0 at ``steps``."""
+    rising = max(1, math.ceil(WARM_UP * steps))
+    if step < rising:
+        return peak * (step + 1) / rising
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+
+
+def train(
+    trial: Trial,
+    real: Samples | None,
+    synthetic: Sequence[Samples],
+    test: Samples,
+    folder: Path,
+    report: Callable[[dict[str, Any]], None],
+    *,
+    accelerator: Any,
+    training: Training,
+    weights: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:
+    """Train for exactly the recipe's budget, look at the test set once, and return what came out.
+
+    Writes model.safetensors, history.jsonl (at most 100 lines: step, mean loss since the last line, learning rate) and
+    predictions.parquet into ``folder``. A loss or a prediction that is not finite gives ``{"status": "diverged",
+    "step": …}`` and no metrics: a result, not an error. Initial weights come from torch's global random state, which
+    the caller seeds. With several workers each one takes a slice of every batch and gradients are averaged; batch
+    normalisation then sees its slice only, so numbers depend on their number, which is why records hold it.
+    Raises SpecError when the samples do not fit together.
+    """
+    recipe, workers, device = trial.recipe, accelerator.num_processes, accelerator.device
+    samples = _together(trial, real, synthetic, test)
+    n_real = len(real) if real else 0
+    schedule = plan(recipe, n_real, len(samples) - n_real, seed_of("batches", address(trial)))
+    if schedule.examples // schedule.steps < 2 * workers > 2:
+        raise SpecError(f"Recipe.batch_size={recipe.batch_size} is too small for {workers} workers; give them fewer")
+
+    pixels, channels = samples.images.shape[1], samples.images.shape[3]
+    model = build_model(recipe, len(samples.classes), channels, pixels, weights).to(device)
+    images = Images.on(device, samples, model, training.channels_last)
+    if training.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    features = _features(model, images, accelerator) if recipe.frozen else None
+    learner: Any = model.get_classifier() if recipe.frozen else model  # type: ignore[operator]
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=0.0, weight_decay=recipe.weight_decay, fused=True)
+    network = accelerator.prepare(torch.compile(learner) if training.compile else learner)
+    labels = torch.from_numpy(samples.labels).to(device)
+    losses = torch.zeros(schedule.steps, device=device)
+    every = math.ceil(schedule.steps / HISTORY_LINES)
+    history: list[dict[str, Any]] = []
+    real_seen = reported = 0
+
+    learner.train()
+    started = time.perf_counter()
+    for step in range(schedule.steps):
+        rate = learning_rate(step, schedule.steps, recipe.learning_rate)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        whole = batch(schedule, step, pixels)
+        real_seen += int((whole.rows < n_real).sum())
+        part = whole.slice(accelerator.process_index, workers)
+        rows = torch.from_numpy(part.rows).to(device)
+        logits = network(images.seen(part) if features is None else features[rows])
+        each = functional.cross_entropy(logits, labels[rows], reduction="none")
+        loss = (each * torch.from_numpy(part.weights).to(device)).sum() * (workers / len(whole.rows))
+        optimizer.zero_grad()
+        loss.backward()  # accelerate's own looks for packages on disk every step (0.4 ms); bf16 needs no scaling
+        optimizer.step()
+        losses[step] = loss.detach()  # stays on the device: reading it every step would stall a GPU
+        if (step + 1) % every == 0 or step + 1 == schedule.steps:
+            since = accelerator.reduce(losses[reported : step + 1], "mean")
+            if not since.isfinite().all():
+                return {"status": "diverged", "step": reported + int((~since.isfinite()).nonzero()[0]) + 1}
+            reported = step + 1
+            history.append({"step": reported, "loss": float(since.mean()), "learning_rate": rate})
+            report({**history[-1], "steps": schedule.steps, "examples_seen": schedule.span(step)[1]})
+    seconds = time.perf_counter() - started
+
+    if not accelerator.is_main_process:
+        return {}
+    probabilities = predict(model, Images.on(device, test, model, training.channels_last), accelerator)
+    if not np.isfinite(probabilities).all():
+        return {"status": "diverged", "step": schedule.steps}
+    _write(folder, model, history, probabilities, test)
+    return {
+        "status": "ok",
+        **metrics(probabilities, test.labels),
+        "steps": schedule.steps,
+        "examples_seen": schedule.examples,
+        "real_examples_seen": real_seen,
+        "train_seconds": seconds,
+        "examples_per_second": schedule.examples / seconds,
+    }
+
+
+# ------------------------------------------------------------------------------------------------------ what models see
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images ``(n, height, width, channels)`` uint8 on a device, and how their pixels become a model's input."""
+
+    pixels: torch.Tensor
+    scale: torch.Tensor
+    offset: torch.Tensor
+    channels_last: bool
+
+    @classmethod
+    def on(cls, device: torch.device, samples: Samples, model: nn.Module, channels_last: bool) -> "Images":
+        """Put samples on a device, with the pixel statistics of the model."""
+        mean, std = (s.flatten().to(device) for s in pixel_statistics(model, samples.images.shape[-1]))
+        return cls(torch.from_numpy(samples.images).to(device), 1 / (255 * std), -mean / std, channels_last)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def seen(self, part: Batch) -> torch.Tensor:
+        """Return a batch ``(b, channels, height, width)`` float as it is seen: shifted and flipped."""
+        rows = torch.from_numpy(part.rows).to(self.pixels.device)
+        if not (part.shift.any() or part.flip.any()):
+            return self._input(self.pixels[rows])
+        height, width = self.pixels.shape[1:3]
+        down = _source(height, part.shift[:, 0], np.zeros_like(part.flip))
+        right = _source(width, part.shift[:, 1], part.flip)
+        down, right = (torch.from_numpy(places).to(rows.device) for places in (down, right))
+        return self._input(self.pixels[rows[:, None, None], down[:, :, None], right[:, None, :]])
+
+    def plain(self, first: int, last: int) -> torch.Tensor:
+        """Return images first … last − 1 as they are, ``(b, channels, height, width)`` float."""
+        return self._input(self.pixels[first:last])
+
+    def _input(self, pixels_bhwc: torch.Tensor) -> torch.Tensor:
+        x_bchw = (pixels_bhwc * self.scale + self.offset).permute(0, 3, 1, 2)
+        return x_bchw if self.channels_last else x_bchw.contiguous()
+
+
+def _source(size: int, shift: np.ndarray, flip: np.ndarray) -> np.ndarray:
+    """Return which line ``(b, size)`` of an image each line of its view shows; beyond the border it is mirrored."""
+    lines = np.arange(size)[None] - shift[:, None]
+    lines = (size - 1) - np.abs((size - 1) - np.abs(lines))
+    return np.where(flip[:, None], size - 1 - lines, lines)
+
+
+def _together(trial: Trial, real: Samples | None, synthetic: Sequence[Samples], test: Samples) -> Samples:
+    """Return real and synthetic samples one after the other; raises SpecError if any do not match the test set."""
+    parts = ([real] if real else []) + list(synthetic)
+    for part in parts:
+        if part.images.shape[1:] != test.images.shape[1:] or part.classes != test.classes:
+            raise SpecError(
+                f"{address(trial)}: training images are {part.images.shape[1:]} (height, width, channels) of "
+                f"{len(part.classes)} classes, test images {test.images.shape[1:]} of {len(test.classes)}; "
+                "a trial needs the same size, channels and classes: see Dataset(pixels=…)"
+            )
+    images, labels, ids = (np.concatenate([getattr(p, name) for p in parts]) for name in ("images", "labels", "ids"))
+    return Samples(images, labels, ids, test.classes)
+
+
+# ------------------------------------------------------------------------------------------- looking without learning
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Images, accelerator: Any) -> np.ndarray:
+    """Return class probabilities ``(n, k)`` float32."""
+    model.eval()
+    with accelerator.autocast():
+        logits = [model(images.plain(i, i + TEST_BATCH)).float() for i in range(0, len(images), TEST_BATCH)]
+    return torch.cat(logits).softmax(dim=1).cpu().numpy()
+
+
+@torch.no_grad()
+def _features(model: Any, images: Images, accelerator: Any) -> torch.Tensor:
+    """Return what the last layer of a frozen model sees of every image ``(n, features)``, computed once.
+
+    The body stays in evaluation mode for good: neither its weights nor its running statistics move.
+    """
+    model.eval()
+    starts = range(0, len(images), TEST_BATCH)
+    with accelerator.autocast():
+        bodies = (model.forward_features(images.plain(i, i + TEST_BATCH)) for i in starts)
+        return torch.cat([model.forward_head(body, pre_logits=True).float() for body in bodies])
+
+
+def _write(folder: Path, model: nn.Module, history: list[dict], probabilities: np.ndarray, test: Samples) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from safetensors.torch import save_file
+
+    save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+    (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), probabilities.shape[1])
+    table = pa.table({"id": test.ids, "label": test.labels.astype(np.int32), "probabilities": rows})
+    pq.write_table(table, folder / "predictions.parquet")

@@ -1,0 +1,192 @@
+"""What a study looks like in MLflow, as plain data: the runs of its trials, its curves and the study itself.
+
+Names of tags, parameters and metrics are decided here, and how the cells of a curve are written into tags and read back
+exactly. Nothing here talks to MLflow: see ``mirror``. The numbers come from ``analysis``.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from realfake.intervals import Interval
+
+KIND, STUDY, ADDRESS, DIGEST = "realfake.kind", "realfake.study", "realfake.address", "realfake.digest"
+SUPERSEDED, STATUS, CELLS = "realfake.superseded_by", "realfake.status", "realfake.cells"
+NOTE, NAME = "mlflow.note.content", "mlflow.runName"
+REAL_ONLY = "real-only"
+SEEDS = ("subset_seed", "generator_seed", "pool_seed", "trial_seed")
+OUTCOMES = ("error", "cross_entropy", "seconds")  # measured, so metrics only; what was asked for is a parameter too
+NUMBERS = ("n_real", "n_synthetic", "n_generator", "real_budget", "external_budget", "n_test", *SEEDS, *OUTCOMES)
+SIZES = ("n_real", "n_synthetic", "n_generator", "replicates", "diverged")
+MEASURED = ("error", "cross_entropy")
+DERIVED = ("equivalent", "equivalent_from_error", "value", "average_value", "resolution")
+TAG_CHARACTERS = 4900  # 8000 are allowed; servers before MLflow 2.13 allow 5000
+
+
+@dataclass
+class Run:
+    """A run as it shall stand in MLflow. ``metrics`` are (name, value, step), ``inputs`` the data sets it used."""
+
+    kind: str  # "trial" | "curve" | "study"
+    address: str
+    name: str
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+    metrics: list[tuple[str, float, int]] = field(default_factory=list)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    status: str = "FINISHED"
+    started: float = field(default_factory=time.time)
+    seconds: float = 0.0
+
+
+def trial_run(record: dict[str, Any], row: dict[str, Any], datasets: Mapping[str, dict[str, Any]]) -> Run:
+    """Return a trial as a run. One that diverged has no metrics: its numbers mean nothing."""
+    spec, result = record["spec"], record["result"]
+    ok = result["status"] == "ok"
+    facts = _scalars({**spec.get("recipe", {}), **result, **row, "seconds": record["seconds"]})
+    unwanted = ("type", "address", "status", *OUTCOMES)
+    return Run(
+        kind="trial",
+        address=record["address"],
+        name=record["address"],
+        tags={STATUS: result["status"], **split("realfake.environment", result.get("environment", {}))},
+        params={name: value for name, value in facts.items() if name not in unwanted},
+        metrics=[(name, facts[name], 0) for name in NUMBERS if ok and name in facts],
+        inputs=_inputs(spec, datasets),
+        status="FINISHED" if ok else "FAILED",
+        started=record["started"],
+        seconds=record["seconds"],
+    )
+
+
+def curve_runs(study: str, analysis: dict[str, Any]) -> Iterator[Run]:
+    """Yield a run for every arm, recipe, n_real and n_generator, its steps the volumes, the real-only error at 0.
+
+    The real-only ladder of a recipe is a curve too: the arm "real-only", its steps n_real.
+    """
+    ladder = [{"arm": REAL_ONLY, "n_synthetic": 0, "n_generator": 0, **rung} for rung in analysis["ladder"]]
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for cell in analysis["cells"]:
+        groups.setdefault((cell["arm"], cell["recipe"], cell["n_real"], cell["n_generator"]), []).append(cell)
+    for (arm, recipe, n_real, n_generator), cells in groups.items():
+        start = [rung for rung in ladder if (rung["recipe"], rung["n_real"]) == (recipe, n_real)]
+        points = _points([*start, *cells], step="n_synthetic")
+        of = {"arm": arm, "recipe": recipe, "n_real": n_real, "n_generator": n_generator}
+        yield _curve_run(study, analysis["digest"], of, cells, points)
+    for recipe in dict.fromkeys(rung["recipe"] for rung in ladder):
+        rungs = [rung for rung in ladder if rung["recipe"] == recipe]
+        points = _points(rungs, step="n_real")
+        yield _curve_run(study, analysis["digest"], {"arm": REAL_ONLY, "recipe": recipe}, rungs, points)
+
+
+def study_run(study: str, question: str, analysis: dict[str, Any], records: list[dict[str, Any]]) -> Run:
+    """Return the run that says what a study has found: sentences, warnings and fits, as text in tags."""
+    digest = analysis["digest"]
+    note = "\n\n".join([question.strip(), *analysis.get("sentences", []), *analysis.get("warnings", [])])
+    texts = [split(f"realfake.{name}", analysis.get(name, [])) for name in ("sentences", "warnings", "fits")]
+    found = {name: text for parts in texts for name, text in parts.items()}
+    address = _named("study", study, digest)
+    diverged = sum(record["result"]["status"] != "ok" for record in records)
+    return Run(
+        kind="study",
+        address=address,
+        name=f"{study} {digest[:12]}",
+        tags={NOTE: note[:TAG_CHARACTERS], **found, DIGEST: digest, ADDRESS: address},
+        params={"study": study, **_scalars(analysis.get("settings", {}))},
+        metrics=[("trials", len(records), 0), ("diverged", diverged, 0)],
+    )
+
+
+def flat(cell: dict[str, Any]) -> dict[str, Any]:
+    """Return a cell with its intervals as numbers: ``value``, ``value_low``, ``value_high``, ….
+
+    Of a derived quantity also ``value_censored`` and ``value_bound``: a censored point is NaN, and its bound is called
+    one. A side without a bound is infinite.
+    """
+    equivalents = dict(cell.get("equivalent", {}))
+    first = next(iter(equivalents), "")
+    intervals = {**cell, "equivalent": equivalents.get(first)}
+    intervals["equivalent_from_error"] = equivalents.get("error") if first != "error" else None
+    row = {name: cell[name] for name in ("arm", "recipe", *SIZES) if name in cell}
+    row["equivalent_by"] = cell.get("equivalent_by", "")
+    for name in (*MEASURED, *DERIVED):
+        if intervals.get(name) is not None:
+            row |= _sides(name, Interval.from_json(intervals[name]))
+    return row
+
+
+def columns() -> list[str]:
+    """Return the names in ``flat``, in the order of a table."""
+    measured = [f"{name}{side}" for name in MEASURED for side in ("", "_low", "_high")]
+    derived = [f"{name}{side}" for name in DERIVED for side in ("", "_low", "_high", "_censored", "_bound")]
+    return ["arm", "recipe", *SIZES, *measured, "equivalent_by", *derived]
+
+
+def split(name: str, value: Any) -> dict[str, str]:
+    """Return a value as JSON over as many tags as it needs; ``joined`` puts it together again."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    starts = range(0, len(text), TAG_CHARACTERS)
+    return {f"{name}.{i:03}": text[start : start + TAG_CHARACTERS] for i, start in enumerate(starts)}
+
+
+def joined(name: str, tags: Mapping[str, str]) -> Any:
+    """Return the value that ``split`` has laid over the tags of this name."""
+    return json.loads("".join(tags[key] for key in sorted(tags) if key.startswith(f"{name}.")))
+
+
+def _inputs(spec: dict[str, Any], datasets: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The data sets that a trial was trained and tested on, those of them that are known."""
+    uses = {"train": (spec.get("real") or {}).get("of"), "test": spec.get("test")}
+    addresses = {use: (dataset or {}).get("address", "") for use, dataset in uses.items()}
+    return [{**datasets[name], "address": name, "use": use} for use, name in addresses.items() if name in datasets]
+
+
+def _curve_run(
+    study: str, digest: str, of: dict[str, Any], cells: list[dict[str, Any]], points: list[tuple[str, float, int]]
+) -> Run:
+    """The cells as exact JSON in tags, and their numbers as metrics for the UI to draw."""
+    sizes = [(name, of[name], 0) for name in ("n_real", "n_generator") if name in of]
+    beside = f" beside {of['n_real']}" if "n_real" in of else ""
+    return Run(
+        kind="curve",
+        address=_named("curve", study, digest, of),
+        name=f"{of['arm']}{beside}" + (f" ({of['recipe']})" if of["recipe"] else ""),
+        tags={DIGEST: digest, **split(CELLS, cells)},
+        params=of,
+        metrics=[*sizes, *points],
+    )
+
+
+def _points(cells: Iterable[dict[str, Any]], step: str) -> list[tuple[str, float, int]]:
+    """Every finite measured number of the cells as a metric at its step."""
+    named = [name for name in columns() if name.startswith((*MEASURED, *DERIVED))]
+    values = ((name, flat(cell).get(name), cell[step]) for cell in cells for name in named)
+    return [(name, value, at) for name, value, at in values if isinstance(value, float) and math.isfinite(value)]
+
+
+def _sides(name: str, value: Interval) -> dict[str, Any]:
+    sides = {name: value.point, f"{name}_low": value.low, f"{name}_high": value.high}
+    if name in MEASURED:
+        return sides
+    bound = value.point if value.censored in ("above", "below") else math.nan
+    point = math.nan if value.censored else value.point
+    return {**sides, name: point, f"{name}_censored": value.censored, f"{name}_bound": bound}
+
+
+def _scalars(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that are a text or a number, as plain values; nothing that is missing or not a number."""
+    plain = {name: value.item() if hasattr(value, "item") else value for name, value in facts.items()}
+    return {
+        name: value
+        for name, value in plain.items()
+        if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    }
+
+
+def _named(kind: str, *parts: Any) -> str:
+    text = json.dumps(parts, sort_keys=True)
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

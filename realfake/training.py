@@ -1,0 +1,315 @@
+"""Makes one thing that is trained, a generator or a trial: inputs from the store in, files and a result into the store.
+
+``make`` is the plain way, in this process and without Ray; ``train`` is the same through Ray Train, on one worker or
+several. How networks learn is in ``generators`` and ``tasks``; when a thing is due, in ``execution``; many things at
+once, in ``sweep``. torch and ray are imported only when something is trained.
+"""
+
+import contextlib
+import platform
+import random
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from realfake import samples
+from realfake.resources import ResourceError, Training
+from realfake.samples import Samples
+from realfake.spec import (
+    ClosedSet,
+    Pool,
+    Subset,
+    Trial,
+    address,
+    external_budget,
+    order,
+    real_budget,
+    root_generator,
+)
+from realfake.store import Store, StoreError
+
+Report = Callable[[dict[str, Any]], None]
+Work = Callable[[Path], dict[str, Any]]  # writes files into a folder and returns the result; its inputs are loaded
+
+
+def make(
+    spec: Trial | ClosedSet,
+    store: Store,
+    report: Report,
+    training: Training = Training(),  # noqa: B008 - frozen
+    weights: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:
+    """Fit a generator or train a trial in this process, and return the result that its record keeps.
+
+    A thing that is made already is not made again. ``weights`` says where files of pretrained weights lie. One that
+    diverges is made too, with ``status`` "diverged". After an error nothing is left but the checkpoint of a fit.
+    Raises what ``samples.load`` raises for inputs that are missing or corrupt, StoreError when a pool's generator
+    diverged, ResourceError when the device asked for is not there.
+    """
+    record = store.record(spec)
+    if record is not None:
+        return record["result"]
+    accelerator = _fresh_accelerator(spec, training)
+    report = report if accelerator.is_main_process else _no_report
+    if isinstance(spec, Trial):
+        work = _trial_work(spec, store, report, accelerator, training, weights or {})
+    else:
+        work = _generator_work(spec, store, report, accelerator)
+    with store.making(spec) if accelerator.is_main_process else _elsewhere() as (folder, result):
+        result |= work(folder)
+        result["environment"] = _environment(spec, accelerator, training)
+    return result
+
+
+def train(
+    spec: Trial | ClosedSet,
+    store: Store,
+    report: Report,
+    training: Training = Training(),  # noqa: B008 - frozen
+    weights: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:
+    """Do what ``make`` does, through Ray Train's TorchTrainer, and raise what it raises.
+
+    One worker is this process itself (no Ray cluster is needed). ``training.workers`` > 1 are processes of the Ray
+    cluster that is connected; they need a store that all of them see. ``report`` is called in this process, always.
+    """
+    if training.workers > 1:
+        return _train_on_workers(spec, store, report, training, weights)
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    here = ScalingConfig(num_workers=0)  # Train's local mode: the loop may call nothing of ray.train
+    quiet = RunConfig(name=address(spec), storage_path=tempfile.gettempdir())
+    trainer = TorchTrainer(lambda: make(spec, store, report, training, weights), scaling_config=here, run_config=quiet)
+    return trainer.fit().return_value  # type: ignore[return-value]
+
+
+# --------------------------------------------------------------------------------------------------------- what is made
+
+
+def _generator_work(spec: ClosedSet, store: Store, report: Report, accelerator: Any) -> Work:
+    """Load what a generator is fitted on, and return what fits it."""
+    from realfake import generators
+
+    real = samples.load(store, spec.real)
+    checkpoint = store.partial(spec)
+
+    def work(folder: Path) -> dict[str, Any]:
+        try:
+            fitted = generators.fit(spec, real, folder, report, checkpoint=checkpoint, accelerator=accelerator)
+        except generators.Diverged as error:
+            return {"status": "diverged", "step": error.step}
+        return {"status": "ok", **fitted}
+
+    return work
+
+
+def _trial_work(
+    trial: Trial, store: Store, report: Report, accelerator: Any, training: Training, weights: Mapping[str, Path]
+) -> Work:
+    """Load what a trial is trained and tested on, and return what trains it."""
+    from realfake.tasks import classification
+
+    _refuse_diverged_generators(trial, store)
+    real = samples.load(store, trial.real) if trial.real else None
+    synthetic = [samples.load(store, part) for part in trial.synthetic]
+    test = samples.load(store, trial.test)
+    facts = {**_facts(trial, store), "classes_missing": _classes_missing(real, synthetic, test)}
+
+    def work(folder: Path) -> dict[str, Any]:
+        options = {"accelerator": accelerator, "training": training, "weights": weights}
+        return {**classification.train(trial, real, synthetic, test, folder, report, **options), **facts}
+
+    return work
+
+
+def _facts(trial: Trial, store: Store) -> dict[str, Any]:
+    """Return what a trial was made of, in numbers: every real image that it saw, directly or through a generator."""
+    fitted_on = [root_generator(pool.generator).real for pool in _pools(trial)]
+    return {
+        "n_real": trial.n_real,
+        "n_synthetic": trial.n_synthetic,
+        "n_generator": distinct_images(fitted_on, store) if fitted_on else None,
+        "real_budget": distinct_images(real_budget(trial), store),
+        "external_budget": external_budget(trial),
+        "budget": trial.recipe.budget,
+        "shards": [shard for part in trial.synthetic for shard in _shards(part, store)],
+    }
+
+
+def distinct_images(subsets: Iterable[Subset], store: Store) -> int:
+    """Return how many different real images are in the union of subsets of datasets."""
+    seen: set[tuple[str, int]] = set()
+    for subset in subsets:
+        whole = samples.load(store, subset.of)  # type: ignore[arg-type]
+        rows = samples.subset_rows(whole, subset.size, subset.seed)
+        seen |= {(address(subset.of), int(i)) for i in whole.ids[rows]}
+    return len(seen)
+
+
+def _pools(trial: Trial) -> list[Pool]:
+    return [part.of for part in trial.synthetic if isinstance(part.of, Pool)]
+
+
+def _shards(part: Subset, store: Store) -> list[dict[str, str]]:
+    files = [samples.shard_name(first) for first in samples.shards_of(part.size)]
+    digests = [samples.shard_digest(store.folder(part.of) / file) for file in files]
+    return [{"pool": address(part.of), "file": f, "digest": d} for f, d in zip(files, digests, strict=True)]
+
+
+def _classes_missing(real: Samples | None, synthetic: list[Samples], test: Samples) -> list[str]:
+    parts = [part.labels for part in (real, *synthetic) if part is not None]
+    return [
+        test.classes[i] for i in np.flatnonzero(np.bincount(np.concatenate(parts), minlength=len(test.classes)) == 0)
+    ]
+
+
+def _refuse_diverged_generators(trial: Trial, store: Store) -> None:
+    for held in order([trial]):
+        record = store.record(held) if isinstance(held, ClosedSet) else None
+        if record and record["result"].get("status") == "diverged":
+            raise StoreError(
+                f"{address(trial)} needs images of {address(held)}, whose fit diverged at step "
+                f"{record['result']['step']}: there are none; give ClosedSet a lower learning_rate"
+            )
+
+
+# --------------------------------------------------------------------------------------------- this process, made fresh
+
+
+def _fresh_accelerator(spec: Trial | ClosedSet, training: Training) -> Any:
+    """Return an Accelerator in a process as good as new: seeded by the address, nothing left of the spec before."""
+    import gc
+
+    import torch
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState
+
+    if training.device == "cuda" and not torch.cuda.is_available():
+        raise ResourceError('training.device is "cuda", and torch finds no CUDA device here; write device = "auto"')
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    AcceleratorState._reset_state(reset_partial_state=True)  # process-global: a second precision would raise
+    GradientState._reset_state()
+    torch.set_num_threads(training.threads)
+    torch.backends.cudnn.deterministic = True
+    _seed(samples.seed_of("train", address(spec)))
+    return Accelerator(cpu=training.device == "cpu", mixed_precision="bf16" if _precision(spec) == "bf16" else "no")
+
+
+def _seed(seed: int) -> None:
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _precision(spec: Trial | ClosedSet) -> str:
+    return spec.recipe.precision if isinstance(spec, Trial) else spec.precision
+
+
+def _environment(spec: Trial | ClosedSet, accelerator: Any, training: Training) -> dict[str, Any]:
+    import torch
+
+    on_gpu = accelerator.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(accelerator.device) if on_gpu else platform.machine(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": training.threads,
+        "world_size": accelerator.num_processes,
+        "precision": _precision(spec),
+    }
+
+
+def _no_report(event: dict[str, Any]) -> None:
+    """Keep silent: of several workers only the first one reports."""
+
+
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield a folder and a result for the workers whose files nobody keeps."""
+    with tempfile.TemporaryDirectory(prefix="realfake-") as folder:
+        yield Path(folder), {}
+
+
+# --------------------------------------------------------------------------------------------------- on several workers
+
+
+def _train_on_workers(
+    spec: Trial | ClosedSet, store: Store, report: Report, training: Training, weights: Mapping[str, Path] | None
+) -> dict[str, Any]:
+    """Run ``make`` on several Ray Train workers; what they report, and the first error, come back through a queue."""
+    from ray.train import RunConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+    from ray.util.queue import Queue
+
+    events = Queue(actor_options={"num_cpus": 0})
+    scratch = store.scratch(spec)  # in the store, for the workers' machines share that
+
+    def loop() -> dict[str, Any]:
+        try:
+            return make(spec, store, events.put, training, weights)
+        except Exception as error:
+            events.put(error)
+            raise
+
+    trainer = TorchTrainer(
+        loop, scaling_config=_scaling(training), run_config=RunConfig(name="train", storage_path=str(scratch))
+    )
+    fitted = _in_thread(trainer.fit)
+    try:
+        error = _relay(events, report, fitted)
+        return fitted.result().return_value
+    except TrainingFailedError as failed:
+        raise error or failed from failed
+    finally:
+        events.shutdown(force=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scaling(training: Training) -> Any:
+    import ray
+    from ray.train import ScalingConfig
+
+    use_gpu = training.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    share = {"CPU": training.cpus_per_lane or 1.0, **({"GPU": training.gpus_per_lane or 1.0} if use_gpu else {})}
+    return ScalingConfig(num_workers=training.workers, use_gpu=use_gpu, resources_per_worker=share)
+
+
+def _in_thread(work: Callable[[], Any]) -> Future:
+    """Run in a thread of its own, so that Ctrl-C reaches this one and Ray Train takes no signal handler."""
+    outcome: Future = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever asks for the result
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="ray-train", daemon=True).start()
+    return outcome
+
+
+def _relay(events: Any, report: Report, fitted: Future) -> Exception | None:
+    """Pass on what workers report until they end; return the first error that one of them met."""
+    from ray.util.queue import Empty
+
+    first = None
+    while not fitted.done() or events.qsize():
+        with contextlib.suppress(Empty):
+            event = events.get(timeout=0.2)
+            if isinstance(event, Exception):
+                first = first or event
+            else:
+                report(event)
+    return first

@@ -1,0 +1,23 @@
+"""How many closed-set synthetic digits are worth one real digit?
+
+    realfake run studies/quickstart.py
+"""
+
+from realfake import ClosedSet, Dataset, Pool, Recipe, Study, Subset, Trial
+
+train, test = Dataset(name="mnist5k", pixels=14), Dataset(name="mnist5k", split="test", pixels=14)
+recipe = Recipe(model="test_resnet", examples_seen=20_000)
+seeds = (0, 1, 2)
+
+
+def trial(size, seed, ratio=0):
+    """Return one trial: `size` real images, and `ratio` times as many synthetic ones made from them alone."""
+    real = Subset(of=train, size=size, seed=seed)
+    pool = Pool(generator=ClosedSet(real=real, network="unet-xs", steps=600, seed=seed), sampling_steps=8, seed=seed)
+    synthetic = (Subset(of=pool, size=ratio * size),) if ratio else ()
+    return Trial(real=real, synthetic=synthetic, test=test, recipe=recipe, seed=seed)
+
+
+ladder = (trial(size, seed) for size in (25, 50, 100, 200, 400, 800, 1600) for seed in seeds)
+mixtures = (trial(size, seed, ratio) for size in (50, 100, 200) for ratio in (1, 4, 16) for seed in seeds)
+study = Study(name="quickstart", trials=(*ladder, *mixtures))

@@ -1,0 +1,30 @@
+"""Fixtures for all tests: a quiet Ray, one thread a process, and a store with the digits in it."""
+
+import os
+
+os.environ.update(
+    RAY_AUTH_MODE="disabled",
+    RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
+    OMP_NUM_THREADS="1",
+    MLFLOW_DISABLE_TELEMETRY="true",
+    HF_HUB_OFFLINE="1",
+)
+
+import pytest
+
+from realfake.spec import Dataset
+from realfake.store import Store
+
+DIGITS = Dataset(name="digits")
+DIGITS_TEST = Dataset(name="digits", split="test")
+
+
+@pytest.fixture(scope="session")
+def digits_store(tmp_path_factory):
+    """Return a store that holds scikit-learn's digits, both splits. Shared: add to it, remove nothing."""
+    from realfake.datasets import import_dataset
+
+    store = Store(tmp_path_factory.mktemp("digits"))
+    for dataset in (DIGITS, DIGITS_TEST):
+        import_dataset(dataset, store)
+    return store

@@ -1,0 +1,52 @@
+"""Simulated tables of trials whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from realfake.laws import LAWS
+
+HYPERBOLIC_TRUTH = (0.03, 6.0, 0.45, 0.4, 2.0, 1.0, 0.02)
+WANG_TRUTH = (0.03, 6.0, 0.45, 2e-5, 1.3)
+LADDER = (1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 200_000)
+BASES = (1000, 2500, 5000, 10_000)
+RATIOS = (1, 2, 4, 8, 16)
+
+
+def table(
+    truth=HYPERBOLIC_TRUTH,
+    *,
+    law="hyperbolic",
+    seeds=3,
+    noise=0.02,
+    shared=0.0,
+    by_size=0.0,
+    ladder=LADDER,
+    bases=BASES,
+    ratios=RATIOS,
+    response=None,
+    rng=None,
+    responses=("cross_entropy",),
+):
+    """A trial table from a law (or `response(n, m, n_generator)`), with log-normal noise.
+
+    `shared` is the SD of what all trials of a subset draw share, `by_size` of what those of a draw at a size share.
+    """
+    rng = rng or np.random.default_rng(0)
+    truth = np.array(truth)
+    error = response or (lambda n, m, generator: LAWS[law].error(truth, n, m, generator))
+    cells = [(n, 0) for n in ladder] + [(n, ratio * n) for n in bases for ratio in ratios]
+    rows = []
+    for seed in range(seeds):
+        of_draw, of_size = rng.normal(0, 1), {n: rng.normal(0, 1) for n, _ in cells}
+        for n, m in cells:
+            own = {name: rng.normal(0, 1) for name in responses}
+            logs = {name: shared * of_draw + by_size * of_size[n] + noise * own[name] for name in responses}
+            value = float(error(np.array(float(n)), np.array(float(m)), np.array(float(n))))
+            measured = {name: value * np.exp(log) for name, log in logs.items()}
+            sizes = {"n_real": n, "n_synthetic": m, "n_generator": n, "subset_seed": seed}
+            rows.append(
+                {**sizes, "arm": "closed-set" if m else "real-only", "address": f"trial-{seed}-{n}-{m}", **measured}
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,237 @@
+"""The state of a run: what is needed, in which order it becomes ready, and what a failure blocks. No Ray, no torch."""
+
+import numpy as np
+import pytest
+
+from realfake.board import RETRIES, Board, needs
+from realfake.progress import clock, line, seconds_left
+from realfake.samples import SHARD_ROWS, shard_name, to_table, write_table
+from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Repeat, Subset, Trial, address
+from realfake.store import Store
+
+TRAIN, TEST = Dataset(name="digits"), Dataset(name="digits", split="test")
+RECIPE = Recipe(examples_seen=100)
+OK = {"status": "ok", "seconds": 1.0}
+
+
+def pool(size=50, **changes):
+    return Pool(**{"generator": ClosedSet(real=Subset(of=TRAIN, size=size)), **changes})
+
+
+def trial(volume=0, size=50, **changes):
+    synthetic = (Subset(of=changes.pop("of", pool(size)), size=volume),) if volume else ()
+    real = Subset(of=TRAIN, size=size)
+    return Trial(**{"real": real, "synthetic": synthetic, "test": TEST, "recipe": RECIPE, **changes})
+
+
+def make_shard(store, of, first):
+    image = np.full((SHARD_ROWS, 2, 2, 1), first % 251, np.uint8)
+    write_table(
+        to_table(image, np.zeros(SHARD_ROWS, int), np.arange(first, first + SHARD_ROWS)),
+        store.announce(of) / shard_name(first),
+    )
+
+
+def make_record(store, spec, **result):
+    with store.making(spec) as (_, kept):
+        kept.update({"status": "ok", **result})
+
+
+def board(tmp_path, trials, **changes):
+    store = Store(tmp_path)
+    sent = []
+    made = Board(store, needs(trials, store), **{"ahead": 100, "add_due": sent.extend, **changes})
+    return made, sent
+
+
+def shard(of, first, **changes):
+    return {"address": address(of), "first": first, "seconds": 0.5, **changes}
+
+
+def test_needs_are_trials_then_shards_of_the_largest_volume_then_generators(tmp_path):
+    found = needs([trial(), trial(100), trial(600)], Store(tmp_path))
+    assert len(found.trials) == 3
+    assert found.shards == {address(pool()): {0, 256, 512}}
+    assert list(found.fits) == [address(pool().generator)]
+    assert found.images == 3 * SHARD_ROWS
+
+
+def test_a_generator_is_not_needed_when_its_images_are_there(tmp_path):
+    store = Store(tmp_path)
+    make_shard(store, pool(), 0)
+    found = needs([trial(100)], store)
+    assert not found.fits
+    assert not found.images
+    assert len(found.trials) == 1
+
+
+def test_a_deleted_shard_under_made_trials_is_needed_again_and_nothing_else(tmp_path):
+    store = Store(tmp_path)
+    trials = [trial(300)]
+    make_record(store, trials[0])
+    make_record(store, pool().generator)
+    for first in (0, 256):
+        make_shard(store, pool(), first)
+    assert needs(trials, store).nothing
+    (store.folder(pool()) / shard_name(256)).unlink()
+    found = needs(trials, store)
+    assert found.shards == {address(pool()): {256}}
+    assert not found.trials
+    assert not found.fits
+
+
+def test_a_corrupt_shard_is_removed_and_needed_again(tmp_path):
+    store = Store(tmp_path)
+    for first in (0, 256):
+        make_shard(store, pool(), first)
+    assert needs([trial(300)], store).images == 0
+    path = store.folder(pool()) / shard_name(0)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IHDR") + 5] ^= 1
+    path.write_bytes(bytes(data))
+    assert needs([trial(300)], store).shards == {address(pool()): {0}}
+    assert not path.exists()
+
+
+def test_generators_with_most_to_make_go_first_then_trials_in_order(tmp_path):
+    small, large = trial(100, size=50), trial(900, size=100)
+    ladder = trial(size=200)
+    made, _ = board(tmp_path, [ladder, small, large])
+    assert [made.next() for _ in range(3)] == [
+        address(pool(100).generator),
+        address(pool(50).generator),
+        address(ladder),
+    ]
+    assert made.next() is None
+    assert not made.over()
+
+
+def test_a_trial_is_ready_when_its_own_volume_is_there(tmp_path):
+    early, late = trial(100), trial(600)
+    made, sent = board(tmp_path, [early, late])
+    fit = made.next()
+    made.finished(fit, OK)
+    assert [first for _, first in sent] == [0, 256, 512]
+    assert made.next() is None
+    made.shard_made(shard(pool(), 0))
+    assert made.next() == address(early)
+    for first in (512, 256):
+        assert made.next() is None
+        made.shard_made(shard(pool(), first))
+    assert made.next() == address(late)
+    for name in (address(early), address(late)):
+        made.finished(name, OK)
+    assert made.over()
+    assert made.synthesis_over()
+    assert not made.failed
+
+
+def test_small_volumes_of_all_pools_come_before_large_ones_of_any(tmp_path):
+    store = Store(tmp_path)
+    for size in (50, 100):
+        make_record(store, pool(size).generator)
+    made, sent = board(tmp_path, [trial(900, size=50), trial(900, size=100)])
+    made.feed()
+    assert [first for _, first in sent] == sorted(first for _, first in sent)
+
+
+def test_only_so_many_shards_are_sent_ahead(tmp_path):
+    make_record(Store(tmp_path), pool().generator)
+    made, sent = board(tmp_path, [trial(2000)], ahead=3)
+    made.feed()
+    assert len(sent) == 3
+    made.shard_made(shard(pool(), sent[0][1]))
+    assert len(sent) == 4
+
+
+def test_what_fails_blocks_only_what_holds_it(tmp_path):
+    other = trial(100, size=100)
+    made, _ = board(tmp_path, [trial(), trial(100), other])
+    names = [made.next(), made.next()]
+    bad = address(pool(50).generator)
+    made.finished(bad, {"error": "ValueError: no"})
+    made.finished(next(n for n in names if n != bad), OK)
+    made.shard_made(shard(pool(100), 0))
+    assert {made.next(), made.next()} == {address(trial()), address(other)}
+    assert address(trial(100)) in made.failed
+    assert "ValueError: no" in made.failed[address(trial(100))]
+    assert made.next() is None
+
+
+def test_a_diverged_generator_is_a_result_that_blocks_its_trials(tmp_path):
+    made, sent = board(tmp_path, [trial(100)])
+    made.finished(made.next(), {"status": "diverged", "seconds": 1.0})
+    assert not sent
+    assert made.over()
+    assert "diverged" in made.failed[address(trial(100))]
+    make_record(Store(tmp_path), pool().generator, status="diverged")
+    again, _ = board(tmp_path, [trial(100)])
+    assert again.over()
+    assert "diverged" in again.failed[address(trial(100))]
+
+
+def test_a_pool_that_cannot_be_made_fails_its_trials(tmp_path):
+    make_record(Store(tmp_path), pool().generator)
+    made, _ = board(tmp_path, [trial(100), trial()])
+    made.feed()
+    made.shard_made(shard(pool(), 0, error="StoreError: no space left"))
+    assert "no space left" in made.failed[address(trial(100))]
+    assert made.next() == address(trial())
+
+
+def test_the_end_of_the_pipeline_fails_what_waits_for_images_only(tmp_path):
+    make_record(Store(tmp_path), pool().generator)
+    made, _ = board(tmp_path, [trial(100), trial()])
+    made.feed()
+    made.synthesis_failed("gone")
+    assert list(made.waiting) == [address(trial())]
+    assert made.failed[address(trial(100))].endswith("gone")
+
+
+def test_a_spec_whose_lane_died_is_tried_again_but_not_for_ever(tmp_path):
+    made, _ = board(tmp_path, [trial()])
+    for _ in range(RETRIES + 1):
+        made.finished(made.next(), {"error": "the process of its lane died", "lost": True})
+    assert made.over()
+    assert address(trial()) in made.failed
+
+
+def test_a_trial_that_met_a_corrupt_shard_waits_until_it_is_made_again(tmp_path):
+    store = Store(tmp_path)
+    make_shard(store, pool(), 0)
+    made, sent = board(tmp_path, [trial(100)])
+    name = made.next()
+    path = store.folder(pool()) / shard_name(0)
+    path.write_bytes(b"broken")
+    made.finished(name, {"error": "CorruptShard: …", "path": str(path)})
+    assert [first for _, first in sent] == [0]
+    assert made.next() is None
+    make_shard(store, pool(), 0)
+    made.shard_made(shard(pool(), 0))
+    assert made.next() == name
+
+
+def test_controls_without_a_fit_are_due_at_once(tmp_path):
+    repeat = Pool(generator=Repeat(real=Subset(of=TRAIN, size=50)))
+    made, sent = board(tmp_path, [trial(100, of=repeat)])
+    assert not made.needs.fits
+    made.feed()
+    assert [first for _, first in sent] == [0]
+
+
+def test_events_tell_of_everything_made(tmp_path):
+    told = []
+    made, _ = board(tmp_path, [trial()], on_event=told.append)
+    made.finished(made.next(), OK)
+    assert [(e["kind"], e["address"]) for e in told] == [("trial", address(trial()))]
+
+
+def test_the_line_of_progress_and_the_time_left(tmp_path):
+    made, _ = board(tmp_path, [trial(seed=s) for s in range(5)])
+    assert seconds_left(made, 1, 0.0) is None
+    assert "starting" in line(made, 1, 0.0)
+    made.finished(made.next(), {"status": "ok", "seconds": 10.0})
+    assert seconds_left(made, 1, 10.0) == pytest.approx(40, abs=1)
+    assert seconds_left(made, 2, 10.0) == pytest.approx(20, abs=1)
+    assert line(made, 2, 10.0).startswith("0:10  trials 1/5 · about 0:20 left")
+    assert clock(3723) == "1:02:03"
