@@ -7,6 +7,7 @@ is decided in ``sweep`` and ``synthesis``; they and the driver's threads call in
 import heapq
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from realfake.store import Store
 from realfake.synthesis import missing
 
 RETRIES = 2  # of a spec whose lane died or whose images were corrupt: machines die, but so do specs that eat memory
+
+RECENT = 1000  # things made that a board remembers one by one; of the others it keeps the count and the seconds
 
 
 @dataclass
@@ -58,8 +61,12 @@ def needs(trials: Iterable[Trial], store: Store, verify: bool = True) -> Needs:
 
 @dataclass
 class Board:
-    """The state of a run. ``add_due`` sends shards to the pipeline, at most ``ahead`` at a time; ``on_event`` is told
-    of every thing made. Failures map an address to the sentence that says why it could not be made."""
+    """The state of a run.
+
+    ``add_due`` sends shards to the pipeline, at most ``ahead`` at a time; ``on_event`` is told of every thing made;
+    ``tally`` and ``seconds`` are totals over the run; ``failed`` maps an address to the sentence that says why it
+    could not be made.
+    """
 
     store: Store
     needs: Needs
@@ -68,12 +75,14 @@ class Board:
     add_due: Callable[[list[tuple[Pool, int]]], None] = lambda rows: None
     running: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    made: list[dict[str, Any]] = field(default_factory=list)
+    made: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
         self.waiting: dict[str, Spec] = {**self.needs.fits, **self.needs.trials}
         self.total = {"fits": len(self.needs.fits), "trials": len(self.needs.trials), "images": self.needs.images}
+        self.tally = {"fits": 0, "trials": 0, "images": 0}
+        self.seconds = {"fits": 0.0, "trials": 0.0, "images": 0.0}
         self.retries: dict[str, int] = {}
         self.outstanding: set[tuple[str, int]] = set()
         self._due: list[tuple[int, str]] = []  # a heap: small indices first, so that small volumes are there early
@@ -107,9 +116,11 @@ class Board:
             return not self.waiting and not self.running
 
     def progress(self, name: str, event: dict[str, Any]) -> None:
-        """Note how far a running spec is."""
+        """Note how far a running spec is, and when it was first heard of (imports and loading come before that)."""
         with self.lock:
-            self.running.get(name, {}).update(event)
+            if name in self.running:
+                first = {"first": event.get("done", 0), "first_heard": time.time()}
+                self.running[name] = {**first, **self.running[name], **event}
 
     def finished(self, name: str, outcome: dict[str, Any]) -> None:
         """Note that a spec is made, or what kept it from being made."""
@@ -147,7 +158,7 @@ class Board:
                 self._fail(made["address"], made["error"])
             elif made["first"] in self.needs.shards[made["address"]]:
                 self.needs.shards[made["address"]].discard(made["first"])
-                self.made.append({"kind": "shard", **made})
+                self._count("images", SHARD_ROWS, {"kind": "shard", **made})
         self.feed()
 
     def synthesis_over(self) -> bool:
@@ -178,7 +189,7 @@ class Board:
 
     def _made(self, name: str, outcome: dict[str, Any]) -> None:
         kind = "fit" if name in self.needs.fits else "trial"
-        self.made.append({"kind": kind, "address": name, **outcome})
+        self._count(f"{kind}s", 1, {"kind": kind, "address": name, **outcome})
         self.on_event({"kind": kind, "address": name, **outcome})
         if kind == "fit" and outcome["status"] == "diverged":
             self._fail(name, "the fit of its generator diverged")
@@ -186,6 +197,11 @@ class Board:
             for pool_name, pool in self.needs.pools.items():
                 if address(root_generator(pool.generator)) == name:
                     self._make_due(pool_name)
+
+    def _count(self, what: str, count: int, made: dict[str, Any]) -> None:
+        self.tally[what] += count
+        self.seconds[what] += made["seconds"]
+        self.made.append(made)
 
     def _make_due(self, pool: str) -> None:
         for first in self.needs.shards[pool]:

@@ -14,6 +14,7 @@ import click
 
 from realfake import resources, studyfile
 from realfake.resources import Where
+from realfake.spec import address
 from realfake.store import Store
 from realfake.values import Value, fields
 
@@ -134,7 +135,7 @@ def fit(study: str | None, table: str | None, where: Where, as_json: bool) -> No
         analysis, said = analyse(pd.read_csv(table)), {"study": table, "question": ""}
     elif study:
         file = studyfile.read(study)
-        _, analysis, said = results.answer(file, Store(where.store))
+        _, analysis, said = results.answer(file, where)
     else:
         raise click.UsageError("give a STUDY or --table FILE")
     click.echo(json.dumps(analysis) if as_json else tables.terminal(analysis, said))
@@ -148,7 +149,7 @@ def report(study: str, where: Where) -> None:
     from realfake import results
 
     file = studyfile.read(study)
-    click.echo(results.publish(file, where, *results.answer(file, Store(where.store))))
+    click.echo(results.publish(file, where, *results.answer(file, where)))
 
 
 @command(f"realfake track {EXAMPLE_STUDY}")
@@ -159,7 +160,7 @@ def track(study: str, where: Where) -> None:
     from realfake import results
 
     file = studyfile.read(study)
-    rows, analysis, _ = results.answer(file, Store(where.store))
+    rows, analysis, _ = results.answer(file, where)
     counts = results.mirror(file, where, rows, analysis)
     click.echo("MLflow has it all already" if counts is None else json.dumps(counts))
 
@@ -175,13 +176,15 @@ def track(study: str, where: Where) -> None:
 @json_option
 def curves(uri: str | None, where: Where, every: bool, as_csv: bool, as_json: bool, **asked: Any) -> None:
     """Query equivalence curves from MLflow alone; the store is not needed."""
-    from realfake import tracking
+    from realfake import tables, tracking
 
     found = tracking.curves(**asked, uri=uri or where.tracking_uri(), all=every)
     if as_json:
         click.echo(found.to_json(orient="records"))
+    elif as_csv:
+        click.echo(found.to_csv(index=False), nl=False)
     else:
-        click.echo(found.to_csv(index=False) if as_csv else found.to_string(index=False), nl=not as_csv)
+        click.echo(tables.curves(found.to_dict("records")))
 
 
 @command("realfake show trial-8c78")
@@ -211,7 +214,7 @@ def _conclude(file: studyfile.StudyFile, where: Where, as_json: bool) -> None:
     """Analyse what is made, write the report, mirror it into MLflow, and print the answer."""
     from realfake import results, tables
 
-    rows, analysis, said = results.answer(file, Store(where.store))
+    rows, analysis, said = results.answer(file, where)
     page = results.publish(file, where, rows, analysis, said)
     try:
         results.mirror(file, where, rows, analysis)
@@ -221,11 +224,7 @@ def _conclude(file: studyfile.StudyFile, where: Where, as_json: bool) -> None:
         click.echo(str(error), err=True)
     click.echo(json.dumps(analysis) if as_json else tables.terminal(analysis, said))
     click.echo(f"report: {page}", err=True)
-    click.echo(f"curves: {_ui(where.tracking_uri())}", err=True)
-
-
-def _ui(uri: str) -> str:
-    return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+    click.echo(f"curves: {said['commands']['mlflow ui']}", err=True)
 
 
 @contextlib.contextmanager
@@ -234,15 +233,17 @@ def _live(file: studyfile.StudyFile, where: Where, progress: Callable) -> Iterat
     if not where.tracking_uri().startswith("http"):
         yield progress
         return
-    from realfake import tracking
+    from realfake import records, results, tracking
 
-    live, store = tracking.LiveLog(file.study.name, where.tracking_uri()), Store(where.store)
-    trials = {**{}, **{t.__dict__["_address"]: t for t in file.study.trials}}
+    store = Store(where.store)
+    live = tracking.LiveLog(file.study.name, where.tracking_uri(), datasets=results.tracked_datasets(file, store))
+    trials = {address(trial): trial for trial in file.study.trials}
 
     def on_event(event: dict[str, Any]) -> None:
         progress(event)
         if event["kind"] == "trial":
-            live.log({"record": store.record(trials[event["address"]])})
+            (row,) = records.table([trials[event["address"]]], store, named_among=file.study.trials)
+            live.log({"record": store.record(trials[event["address"]]), "row": row})
 
     try:
         yield on_event

@@ -5,7 +5,6 @@ Running a study again is how it is resumed.
 """
 
 import logging
-import os
 import tempfile
 import threading
 import time
@@ -14,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from realfake import datasets, synthesis
+from realfake import datasets, session, synthesis
 from realfake.board import Board, Needs, needs
-from realfake.resources import ResourceError, Shares, Where, cores, shares
+from realfake.resources import Shares, Where, shares
 from realfake.spec import Dataset, Pool, Spec, Study, Subset, Trial, address, order
 from realfake.store import Store
 from realfake.values import SpecError
@@ -43,7 +42,9 @@ def run(study: Study, where: Where, on_event: Callable[[Event], None] = lambda e
         on_event({"kind": "begin", "board": board, "lanes": 1})
         make_here(board, where)
         return board
-    with _ray(where) as (cpus, gpus):
+    if not where.cluster.address:
+        shares(where, *session.machine(where.cluster))  # refuses what cannot fit before anything starts
+    with session.connected(where) as (cpus, gpus):
         share = shares(where, cpus, gpus)
         board = Board(store, lacking, ahead=2 * share.actors + 1, on_event=on_event)
         on_event({"kind": "begin", "board": board, "lanes": share.lanes})
@@ -130,8 +131,7 @@ def _make(board: Board, where: Where, share: Shares) -> None:
         while maker and not board.synthesis_over():
             time.sleep(0.1)
     finally:
-        for name in ("ray", "ray.data", "ray.tune", "ray.train"):  # what is being shut down has nothing to complain of
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        session.hush(logging.CRITICAL + 1)
         if maker:
             maker.end()
 
@@ -192,60 +192,6 @@ class _Synthesis(threading.Thread):
         except Exception as error:  # noqa: BLE001 - a thread cannot raise to the driver: the board is told instead
             if not self.ending:
                 self.board.synthesis_failed(f"the synthesis pipeline ended: {type(error).__name__}: {error}")
-
-
-class _ray:
-    """Ray for the length of a run: joins the cluster at ``where.cluster.address`` or starts one here, and leaves it."""
-
-    def __init__(self, where: Where) -> None:
-        self.where = where
-
-    def __enter__(self) -> tuple[float, float]:
-        _prepare_environment(self.where)
-        import ray
-        import ray.data
-
-        cluster = self.where.cluster
-        for name in ("ray", "ray.data", "ray.tune", "ray.train"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        try:
-            if cluster.address:
-                ray.init(address=cluster.address, **quiet)
-            else:
-                ray.init(
-                    num_cpus=cluster.cpus or cores(),
-                    num_gpus=cluster.gpus or None,
-                    object_store_memory=cluster.object_store_mb * 2**20,
-                    include_dashboard=False,
-                    **quiet,
-                )
-        except ConnectionError as error:
-            raise ResourceError(f"no Ray cluster answers at {cluster.address!r}: {error}") from None
-        have = ray.cluster_resources()
-        return have.get("CPU", 0.0), have.get("GPU", 0.0)
-
-    def __exit__(self, *_: object) -> None:
-        import ray
-
-        ray.shutdown()
-
-
-def _prepare_environment(where: Where) -> None:
-    """Set what Ray and its workers read from the environment; must come before ray is imported."""
-    threads = str(where.training.threads)
-    for name, value in {
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run`, Ray would rebuild the environment for every worker
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-        "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_BACKEND_LOG_LEVEL": "fatal",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "OMP_NUM_THREADS": threads,
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }.items():
-        os.environ.setdefault(name, value)
 
 
 def dry_run(study: Study, where: Where) -> Needs:

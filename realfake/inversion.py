@@ -89,7 +89,7 @@ def invert(evidence: Evidence, curve: RealCurve) -> list[Interval]:
 
 
 def mean_response(evidence: Evidence, cell: int) -> Interval:
-    """The mean response of a cell with the interval of the simulated studies; its reason says where it is "one seed"."""
+    """The mean response of a cell with the interval of the simulated studies; its reason may be "one seed"."""
     trials = evidence.trials
     rows = trials.cells.of_trial == cell
     return response_interval(trials.values[rows], evidence.deviations[:, rows].mean(axis=1))

@@ -61,8 +61,8 @@ class Progress:
 def line(board: Board, lanes: int, elapsed_seconds: float) -> str:
     """Return the state of a run in one line: what is made of how much, at what rate, and the time left."""
     with board.lock:
-        done, total = counts(board), board.total
-        left = seconds_left(board, lanes, elapsed_seconds)
+        done, total = board.tally, board.total
+        left = time_left(board, lanes)
         failed = len(board.failed)
         now = sorted({name.split("-")[0] for name in board.running})
     parts = [f"{what} {done[what]:,}/{total[what]:,}" for what in ("fits", "images", "trials") if total[what]]
@@ -70,43 +70,36 @@ def line(board: Board, lanes: int, elapsed_seconds: float) -> str:
     parts += [f"{rate:.0f} images/s"] if 0 < done["images"] < total["images"] else []
     parts += [f"{failed} failed"] if failed else []
     parts += [f"in hand: {', '.join(now)}"] if now else []
-    ending = f"about {clock(left)} left" if left is not None else "starting"
-    return f"{clock(elapsed_seconds)}  {' · '.join(parts)} · {ending if any(total.values()) else 'done'}"
+    return f"{clock(elapsed_seconds)}  {' · '.join(parts)} · {left}"
 
 
-def counts(board: Board) -> dict[str, int]:
-    """Return how many fits, trials and images a run has made."""
-    kinds = [made["kind"] for made in board.made]
-    shards = SHARD_ROWS * kinds.count("shard")
-    return {"fits": kinds.count("fit"), "trials": kinds.count("trial"), "images": shards}
+def time_left(board: Board, lanes: int) -> str:
+    """Return the time left in words, from the measured seconds of each kind.
 
-
-def seconds_left(board: Board, lanes: int, elapsed_seconds: float) -> float | None:
-    """Return the time left from measured seconds of each kind; None as long as nothing has been measured.
-
-    What is in hand counts by its own progress. Kinds that were not measured yet are taken as long as those that were.
+    What is in hand counts by its own progress since it was first heard of. As long as a kind that is still to come
+    has not been measured, the answer is a lower bound and says so.
     """
-    done = counts(board)
-    seconds: dict[str, list[float]] = {"fit": [], "trial": [], "shard": []}
-    for made in board.made:
-        seconds[made["kind"]].append(made["seconds"])
+    in_hand: dict[str, list[float]] = {"fits": [], "trials": [], "images": []}
     for name, event in board.running.items():
-        share = event.get("done", 0) / max(event.get("total", 1), 1)
-        if share > 0.05:
-            kind = "fit" if name in board.needs.fits else "trial"
-            seconds[kind].append((time.time() - event["started"]) / share)
-    means = {kind: sum(values) / len(values) for kind, values in seconds.items() if values}
-    if not means:
-        return None
-    guess = max(means.values())
-    left = {
-        "fit": board.total["fits"] - done["fits"],
-        "trial": board.total["trials"] - done["trials"],
-        "shard": (board.total["images"] - done["images"]) // SHARD_ROWS,
+        share = (event.get("done", 0) - event.get("first", 0)) / max(event.get("total", 1), 1)
+        if share > 0.02:
+            kind = "fits" if name in board.needs.fits else "trials"
+            in_hand[kind].append((time.time() - event["first_heard"]) / share)
+    unit = {"fits": 1, "trials": 1, "images": SHARD_ROWS}
+    left = {kind: (board.total[kind] - board.tally[kind]) // unit[kind] for kind in unit}
+    measured = {
+        kind: (board.seconds[kind] + sum(guesses)) / (board.tally[kind] // unit[kind] + len(guesses))
+        for kind, guesses in in_hand.items()
+        if board.tally[kind] or guesses
     }
+    if not any(left.values()):
+        return "done"
+    if not measured:
+        return "starting"
     begun = sum(time.time() - event["started"] for event in board.running.values())
-    work = sum(count * means.get(kind, guess) for kind, count in left.items()) - begun
-    return max(work / lanes, 0.0)
+    work = max(sum(left[kind] * mean for kind, mean in measured.items()) - begun, 0.0)
+    unknown = any(count and kind not in measured for kind, count in left.items())
+    return f"{'more than' if unknown else 'about'} {clock(work / lanes)} left"
 
 
 def clock(seconds: float) -> str:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from realfake.spec import (
     ClosedSet,
+    External,
     Pool,
     Recipe,
     Relabel,
@@ -27,10 +28,13 @@ from realfake.values import Value, fields
 REAL_ONLY = "real-only"
 
 
-def table(trials: Iterable[Trial], store: Store) -> list[dict[str, Any]]:
-    """Return one row for every made trial, in the order given: sizes, seeds, arm, recipe, metrics, budgets."""
+def table(trials: Iterable[Trial], store: Store, named_among: tuple[Trial, ...] | None = None) -> list[dict[str, Any]]:
+    """Return one row for every made trial, in the order given: sizes, seeds, arm, recipe, metrics, budgets.
+
+    Arms and recipes are named among the trials of their study; ``named_among`` is those where they are not ``trials``.
+    """
     trials = tuple(trials)
-    arm, recipe = arms(trials), recipes(trials)
+    arm, recipe = arms(named_among or trials), recipes(named_among or trials)
     records = ((trial, store.record(trial)) for trial in trials)
     return [
         {**sizes(trial), "arm": arm[address(trial)], "recipe": recipe[address(trial)], **_measured(trial, record)}
@@ -127,7 +131,7 @@ def _recipe_settings(recipe: Recipe) -> dict[str, str]:
 
 def _plain(value: Value, skip: tuple[str, ...]) -> dict[str, str]:
     shown = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in skip}
-    return {k: v.name if isinstance(v, Value) and hasattr(v, "name") else str(v) for k, v in shown.items()}
+    return {k: v.name if isinstance(v, External) else str(v) for k, v in shown.items()}
 
 
 def _measured(trial: Trial, record: dict[str, Any]) -> dict[str, Any]:

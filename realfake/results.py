@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from realfake import records
+from realfake import records, tracking
 from realfake.resources import Where
 from realfake.samples import SHARD_ROWS, load, load_dataset, shard_made, shard_name
-from realfake.spec import ClosedSet, Dataset, Pool, Spec, Subset, Trial, address, order, root_generator
+from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Spec, Subset, Trial, address, order, root_generator
 from realfake.store import Store, write_whole
 from realfake.studyfile import StudyFile
 
@@ -23,15 +23,16 @@ COPY_IMAGES = 1024  # images of each pool that are searched for copies of real o
 SHEET_CLASSES, SHEET_COLUMNS = 10, 8
 
 
-def answer(file: StudyFile, store: Store) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
+def answer(file: StudyFile, where: Where) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
     """Return the table, the analysis and the facts of a study, from what is made; analysed anew only if it changed."""
+    store = Store(where.store)
     rows = records.table(file.study.trials, store)
     key = digest(rows)
     kept = _kept(store.study_folder(file.study.name) / "fits.json")
     if kept.get("key") != key:
         kept = {"key": key, "analysis": _analyse(file, rows, store), "copy_rates": _copy_rates(file, store)}
         write_whole(store.study_folder(file.study.name) / "fits.json", json.dumps(kept, indent=1))
-    return rows, kept["analysis"], facts(file, store, kept["copy_rates"])
+    return rows, kept["analysis"], facts(file, store, kept["copy_rates"], where.tracking_uri())
 
 
 def digest(rows: list[dict[str, Any]]) -> str:
@@ -63,15 +64,21 @@ def context(file: StudyFile, store: Store) -> dict[str, Any]:
         "data": f"{test.name} at {pixels} px",
         "model": recipe.model,
         "init": f"init {recipe.init.name}" if recipe.init else "from scratch",
-        "budget": recipe.budget.replace("=", " "),
+        "budget": _budget(recipe),
         "generators": {name: name for name in set(records.arms(file.study.trials).values())},
     }
+
+
+def _budget(recipe: Recipe) -> str:
+    rule, amount = recipe.budget.split("=")
+    images = "images not varied" if recipe.augment == "none" else f"augmented by {recipe.augment}"
+    return f"{float(amount):,g} {rule.replace('_', ' ')}, {images}"
 
 
 # -------------------------------------------------------------------------------------------------------------- facts
 
 
-def facts(file: StudyFile, store: Store, copy_rates: list[dict[str, Any]]) -> dict[str, Any]:
+def facts(file: StudyFile, store: Store, copy_rates: list[dict[str, Any]], uri: str = "") -> dict[str, Any]:
     """Return what the report says beside the numbers: data and licences, copies, stages, environments, commands."""
     trials = file.study.trials
     return {
@@ -85,6 +92,7 @@ def facts(file: StudyFile, store: Store, copy_rates: list[dict[str, Any]]) -> di
         "commands": {
             "again": f"realfake run {file.path}",
             "curves": f"realfake curves --study {file.study.name}",
+            **({"mlflow ui": tracking.ui_command(uri)} if uri else {}),
         },
     }
 
@@ -104,10 +112,12 @@ def _environments(trials: tuple[Trial, ...], store: Store) -> list[dict[str, Any
         record = store.record(trial)
         if record is not None:
             environment = record["result"].get("environment", {})
-            entry = found.setdefault(json.dumps(environment, sort_keys=True), {**environment, "trials": 0, "arms": []})
+            new = {**environment, "trials": 0, "arms": set(), "volumes": set()}
+            entry = found.setdefault(json.dumps(environment, sort_keys=True), new)
             entry["trials"] += 1
-            entry["arms"] = sorted({*entry["arms"], arm[address(trial)]})
-    return list(found.values())
+            entry["arms"].add(arm[address(trial)])
+            entry["volumes"].add(trial.n_synthetic)
+    return [{**entry, "arms": sorted(entry["arms"]), "volumes": sorted(entry["volumes"])} for entry in found.values()]
 
 
 def _stages(trials: tuple[Trial, ...], store: Store) -> list[dict[str, Any]]:
@@ -216,10 +226,7 @@ def mirror(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis: 
         return None
     import pandas as pd
 
-    from realfake import tracking
-
     made = [record for trial in file.study.trials if (record := store.record(trial))]
-    found = {address(s): _data(s, store) for s in order([file.study]) if isinstance(s, Dataset)}
     counts = tracking.track(
         file.study.name,
         file.question,
@@ -228,10 +235,16 @@ def mirror(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis: 
         analysis,
         uri=where.tracking_uri(),
         artifacts=store.study_folder(file.study.name),
-        datasets={name: {**data, "digest": name.split("-")[1]} for name, data in found.items()},
+        datasets=tracked_datasets(file, store),
     )
     write_whole(proof, json.dumps(key))
     return counts
+
+
+def tracked_datasets(file: StudyFile, store: Store) -> dict[str, dict[str, Any]]:
+    """Return what MLflow is told of the datasets of a study, by address; the digest is that of the address."""
+    found = [spec for spec in order([file.study]) if isinstance(spec, Dataset)]
+    return {address(spec): {**_data(spec, store), "digest": address(spec).split("-")[1]} for spec in found}
 
 
 def state(specs: tuple[Spec, ...], store: Store) -> dict[str, dict[str, int]]:

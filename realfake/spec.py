@@ -184,6 +184,8 @@ class Recipe(Value):
         within(self, 0, 1, "synthetic_weight", "synthetic_share")
         if self.frozen and self.init is None:
             raise SpecError("Recipe.frozen: features of random weights are useless; give init=External(name=…)")
+        if self.frozen and self.augment != "none":
+            raise SpecError("Recipe.frozen: features are computed once, so images cannot vary; give augment='none'")
 
     @property
     def budget(self) -> str:

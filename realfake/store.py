@@ -23,6 +23,8 @@ from realfake.spec import Spec, address
 from realfake.values import Value, fields, full_fields
 
 RECORD = "record.json"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
 class StoreError(RuntimeError):
@@ -96,7 +98,9 @@ class Store:
             _write_synced(scratch / RECORD, json.dumps({**record, "seconds": time.time() - started}, indent=1))
             self._into_place(scratch, self.folder(spec))
         except OSError as error:
-            raise explain(error, self.root) from error
+            if error.errno in NO_SPACE + NO_ACCESS:
+                raise explain(error, self.root) from error
+            raise  # an input that is missing, say: not the store's affair
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(self.partial(spec), ignore_errors=True)
@@ -186,9 +190,9 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 def explain(error: OSError, root: Path) -> StoreError:
     """Return the one clear sentence for a failed write."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_SPACE:
         return StoreError(f"no space left in {root}; free some and run the same command again, nothing made is lost")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+    if error.errno in NO_ACCESS:
         return StoreError(f"cannot write in {root} ({error.strerror}); choose another folder with --store")
     return StoreError(f"{root}: {error}")
 

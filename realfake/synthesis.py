@@ -10,7 +10,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -114,11 +114,10 @@ class Maker:
 
     def _table(self, pool: Pool, first: int) -> Any:
         labels = pool_labels(pool, first, SHARD_ROWS, self._counts)
-        seeds = np.array(image_seeds(pool, first, SHARD_ROWS))
-        indices = np.arange(first, first + SHARD_ROWS)
+        seeds, indices = image_seeds(pool, first, SHARD_ROWS), range(first, first + SHARD_ROWS)
         parts = [slice(i, i + self.batch_size) for i in range(0, SHARD_ROWS, self.batch_size)]
         images = [generators.sample(self._loaded, pool, labels[p], seeds[p], indices[p]) for p in parts]
-        return to_table(np.concatenate(images), labels, indices)
+        return to_table(np.concatenate(images), labels, np.array(indices))
 
 
 # --------------------------------------------------------------------------------------------- the pipeline (Ray Data)
@@ -150,7 +149,7 @@ def pipeline(
             **resources,  # pyright: ignore[reportArgumentType]
         )
         for batch in made.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
-            yield from map(json.loads, batch["made"].to_pylist())
+            yield from map(json.loads, cast(Any, batch)["made"].to_pylist())
 
 
 def due_list() -> Any:

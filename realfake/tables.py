@@ -285,3 +285,37 @@ def ladder_rows(analysis: dict[str, Any], recipe: str) -> list[list[str]]:
 def _ladder_block(analysis: dict[str, Any], recipe: str, width: int) -> str:
     title = ", ".join(filter(None, ("real images only", recipe)))
     return "\n".join([title, *grid(LADDER_HEADER, ladder_rows(analysis, recipe), width)])
+
+
+# ---------------------------------------------------------------------------------------- curves read back from MLflow
+
+
+def curves(rows: Iterable[dict[str, Any]], width: int = 120) -> str:
+    """Rows of ``tracking.curves`` as aligned text, an interval in one column."""
+    header = (
+        "study",
+        "arm",
+        "real",
+        "synthetic",
+        "error, %",
+        "cross-entropy",
+        "added real\nequivalent",
+        "value of\none more",
+    )
+    quantities = ("error", "cross_entropy", "equivalent", "value")
+    return "\n".join(
+        grid(header, [[*_labels(row), *(_read_back(row, name) for name in quantities)] for row in rows], width)
+    )
+
+
+def _labels(row: dict[str, Any]) -> list[str]:
+    return [str(row["study"]), str(row["arm"]), count(row["n_real"]), count(row["n_synthetic"])]
+
+
+def _read_back(row: dict[str, Any], name: str) -> str:
+    censored = row[f"{name}_censored"] if isinstance(row.get(f"{name}_censored"), str) else ""
+    point = row[f"{name}_bound"] if censored in ("above", "below") else row[name]
+    if point != point and censored != "withheld":  # NaN: a real-only row has no equivalent
+        return "–"
+    value = Interval(point, row[f"{name}_low"], row[f"{name}_high"], censored)
+    return str(value.scaled(100) if name == "error" else value)

@@ -6,14 +6,14 @@
 from realfake import ClosedSet, Dataset, Pool, Recipe, Study, Subset, Trial
 
 train, test = Dataset(name="mnist5k", pixels=14), Dataset(name="mnist5k", split="test", pixels=14)
-recipe = Recipe(model="test_resnet", examples_seen=20_000)
+recipe = Recipe(model="test_resnet", examples_seen=20_000, augment="none")
 seeds = (0, 1, 2)
 
 
 def trial(size, seed, ratio=0):
     """Return one trial: `size` real images, and `ratio` times as many synthetic ones made from them alone."""
     real = Subset(of=train, size=size, seed=seed)
-    pool = Pool(generator=ClosedSet(real=real, network="unet-xs", steps=600, seed=seed), sampling_steps=8, seed=seed)
+    pool = Pool(generator=ClosedSet(real=real, network="unet-xs", steps=800, seed=seed), sampling_steps=8, seed=seed)
     synthetic = (Subset(of=pool, size=ratio * size),) if ratio else ()
     return Trial(real=real, synthetic=synthetic, test=test, recipe=recipe, seed=seed)
 

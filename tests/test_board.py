@@ -1,10 +1,9 @@
 """The state of a run: what is needed, in which order it becomes ready, and what a failure blocks. No Ray, no torch."""
 
 import numpy as np
-import pytest
 
 from realfake.board import RETRIES, Board, needs
-from realfake.progress import clock, line, seconds_left
+from realfake.progress import clock, line, time_left
 from realfake.samples import SHARD_ROWS, shard_name, to_table, write_table
 from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Repeat, Subset, Trial, address
 from realfake.store import Store
@@ -228,10 +227,25 @@ def test_events_tell_of_everything_made(tmp_path):
 
 def test_the_line_of_progress_and_the_time_left(tmp_path):
     made, _ = board(tmp_path, [trial(seed=s) for s in range(5)])
-    assert seconds_left(made, 1, 0.0) is None
-    assert "starting" in line(made, 1, 0.0)
+    assert time_left(made, 1) == "starting"
+    assert "trials 0/5" in line(made, 1, 0.0)
     made.finished(made.next(), {"status": "ok", "seconds": 10.0})
-    assert seconds_left(made, 1, 10.0) == pytest.approx(40, abs=1)
-    assert seconds_left(made, 2, 10.0) == pytest.approx(20, abs=1)
+    assert time_left(made, 1) == "about 0:40 left"
+    assert time_left(made, 2) == "about 0:20 left"
     assert line(made, 2, 10.0).startswith("0:10  trials 1/5 · about 0:20 left")
     assert clock(3723) == "1:02:03"
+
+
+def test_a_kind_that_was_never_measured_makes_the_time_left_a_lower_bound(tmp_path):
+    made, _ = board(tmp_path, [trial(), trial(100)])
+    made.finished(made.next(), {"status": "ok", "seconds": 10.0})
+    assert time_left(made, 1) == "more than 0:00 left"
+
+
+def test_a_spec_in_hand_counts_by_its_progress_since_it_was_first_heard_of(tmp_path):
+    made, _ = board(tmp_path, [trial()])
+    name = made.next()
+    made.progress(name, {"done": 100, "total": 1000})
+    made.running[name]["first_heard"] -= 10
+    made.progress(name, {"done": 200, "total": 1000})
+    assert time_left(made, 1) in ("about 1:39 left", "about 1:40 left")

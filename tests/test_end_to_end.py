@@ -97,7 +97,9 @@ def test_curves_come_from_mlflow_alone_with_the_store_moved_away(made, tmp_path)
     shutil.copy(folder / "store/mlflow.db", tmp_path / "mlflow.db")
     out, _ = realfake(tmp_path, "curves", "--study", "tiny", "--json", "--uri", f"sqlite:///{tmp_path}/mlflow.db")
     rows = json.loads(out)
-    assert {(row["n_real"], row["n_synthetic"]) for row in rows} == {(40, 40), (40, 300)}
+    mixed = [row for row in rows if row["arm"] == "closed-set"]
+    assert {(row["n_real"], row["n_synthetic"]) for row in mixed} == {(40, 40), (40, 300)}
+    assert {row["n_real"] for row in rows if row["arm"] == "real-only"} == {20, 40, 80, 160, 320}
     assert all(row["error_low"] <= row["error"] <= row["error_high"] for row in rows)
     _, err = realfake(tmp_path, "curves", "--study", "tyni", "--uri", f"sqlite:///{tmp_path}/mlflow.db", expect=2)
     assert "did you mean 'tiny'" in err
@@ -145,6 +147,7 @@ def test_the_same_study_without_ray_makes_the_same_files(made, tmp_path):
         (("run", "tiny.py", "--on", "bad.toml"), "did you mean 'lanes'"),
         (("run", "tiny.py", "--store", "tiny.py"), "choose another folder with --store"),
         (("show", "trial-zzz"), "nothing with an address that begins with 'trial-zzz'"),
+        (("run", "tiny.py", "--on", "greedy.toml"), "the run would wait for ever"),
         (("run", "toolarge.py"), "has 1297 images"),
         (("run", "toofew.py"), "has 10 classes, so some would have no image"),
     ],
@@ -152,6 +155,7 @@ def test_the_same_study_without_ray_makes_the_same_files(made, tmp_path):
 def test_bad_input_gets_one_sentence_and_no_traceback(tmp_path, arguments, message):
     path = study_file(tmp_path)
     (tmp_path / "bad.toml").write_text("[training]\nlane = 2")
+    (tmp_path / "greedy.toml").write_text("[training]\nlanes = 64\ncpus_per_lane = 64.0")
     (tmp_path / "toolarge.py").write_text(path.read_text().replace("320", "100_000"))
     (tmp_path / "toofew.py").write_text(path.read_text().replace("(20, ", "(5, "))
     _, err = realfake(tmp_path, *arguments, expect=2)
@@ -179,9 +183,9 @@ def test_examples_of_help_are_valid_commands():
 
 
 def test_environment_variables_of_ray_are_set_before_it_is_imported():
-    from realfake.execution import _prepare_environment
     from realfake.resources import Where
+    from realfake.session import prepare_environment
 
-    _prepare_environment(Where())
+    prepare_environment(Where())
     assert os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] == "0"
     assert Path(sys.executable).exists()

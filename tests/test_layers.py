@@ -16,23 +16,23 @@ LAYERS = [
     {"values", "spec"},
     {"store", "samples", "resources", "laws", "intervals", "studyfile"},
     {
-        *("datasets", "sources", "generators", "tasks", "fidelity", "records", "scaffold"),
-        *("fits", "analysis", "equivalence", "regression", "noise", "trial_table"),
+        *("datasets", "sources", "folders", "generators", "tasks", "fidelity", "records", "scaffold"),
+        *("analysis", "equivalence", "fits", "inversion", "noise", "regression", "sentences", "trial_table"),
     },
     {"synthesis", "training"},
     {"sweep"},
-    {"board", "execution"},
-    {"tracking", "report", "figures", "drawing", "tables", "results", "page"},
+    {"session", "board", "execution"},
+    {"tracking", "report", "appendix", "axes", "columns", "drawing", "figures", "page", "tables", "results"},
     {"progress", "cli", "__init__", "__main__"},
 ]
 HEAVY = {
-    "ray": {"synthesis", "training", "sweep", "execution"},
+    "ray": {"synthesis", "training", "sweep", "session", "execution"},
     "mlflow": {"tracking"},
     "torch": {"generators", "tasks", "synthesis", "training"},
     "accelerate": {"generators", "tasks", "training"},
     "diffusers": {"generators"},
     "timm": {"tasks", "fidelity"},
-    "matplotlib": {"report", "figures", "drawing"},
+    "matplotlib": {"axes", "drawing"},
 }
 
 

@@ -157,5 +157,5 @@ def test_loading_a_subset_of_real_data(digits_store):
 
 
 def test_a_dataset_that_is_not_imported_says_so(digits_store):
-    with pytest.raises(RuntimeError, match="'mnist5k' .* is not imported"):
+    with pytest.raises(RuntimeError, match=r"'mnist5k' .* is not imported"):
         load(digits_store, Dataset(name="mnist5k"))

@@ -59,7 +59,7 @@ def specimens():
         "external": external,
         "pool": pool(guidance=2.0, labels="proportional"),
         "trial": trial(),
-        "frozen trial": trial(recipe=Recipe(model="resnet18", init=external, frozen=True, epochs=5)),
+        "frozen trial": trial(recipe=Recipe(model="resnet18", init=external, frozen=True, augment="none", epochs=5)),
         "study": Study(name="golden", trials=(trial(), trial(seed=1))),
     }
 
@@ -110,6 +110,7 @@ def test_int_float_and_bool_stay_apart_but_an_int_serves_for_a_float():
         (lambda: Recipe(), r"0 budgets are given"),
         (lambda: Recipe(epochs=1, examples_seen=5), r"2 budgets are given"),
         (lambda: Recipe(epochs=1, frozen=True), r"features of random weights"),
+        (lambda: Recipe(epochs=1, frozen=True, init=External(name="resnet18")), r"give augment='none'"),
         (lambda: Trial(test=TEST, recipe=RECIPE), r"neither real nor synthetic"),
         (lambda: trial(real=Subset(of=TEST, size=5)), r"the test set 'digits' \(test\) is also trained on"),
         (lambda: trial(synthetic=(real(),)), r"give subsets of a Pool"),
@@ -150,7 +151,7 @@ def test_real_budget_sees_through_generators_and_counts_nested_subsets_once():
 def test_external_budget_is_unknown_when_any_part_is():
     def frozen(n_images):
         init = External(name="resnet18", n_images=n_images)
-        return trial(recipe=Recipe(init=init, frozen=True, epochs=1))
+        return trial(recipe=Recipe(init=init, frozen=True, augment="none", epochs=1))
 
     assert external_budget(trial()) == 0
     assert external_budget(frozen(1000)) == 1000

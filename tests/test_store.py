@@ -33,9 +33,13 @@ def test_a_made_thing_has_a_record_of_its_fields_files_and_result(tmp_path):
 
 def test_nothing_is_there_after_a_failure(tmp_path):
     store = Store(tmp_path)
-    with pytest.raises(RuntimeError, match="half way"), store.making(SPEC) as (folder, _):
+
+    def half_way(folder):
         (folder / "data.bin").write_bytes(b"half")
         raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"), store.making(SPEC) as (folder, _):
+        half_way(folder)
     assert store.record(SPEC) is None
     assert list((tmp_path / ".scratch").iterdir()) == []
 
@@ -119,11 +123,22 @@ def test_no_space_left_is_one_sentence(tmp_path):
     assert "same command again" in sentence
 
 
+def test_no_space_while_making_is_that_sentence_and_a_missing_input_keeps_its_name(tmp_path):
+    def full(folder):
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+    with pytest.raises(StoreError, match="no space left"), Store(tmp_path).making(SPEC) as (folder, _):
+        full(folder)
+    with pytest.raises(FileNotFoundError) as caught, Store(tmp_path).making(SPEC):
+        (tmp_path / "missing.parquet").read_bytes()
+    assert str(caught.value.filename).endswith("missing.parquet")
+
+
 def test_a_record_that_is_not_json_says_what_to_remove(tmp_path):
     store = Store(tmp_path)
     make(store)
     (store.folder(SPEC) / RECORD).write_text("{half")
-    with pytest.raises(StoreError, match="is not JSON .* remove the folder"):
+    with pytest.raises(StoreError, match=r"is not JSON .* remove the folder"):
         store.record(SPEC)
 
 
