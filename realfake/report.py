@@ -49,6 +49,7 @@ from realfake.tables import (
     shown,
 )
 
+STARRED = "* read off the real-only ladder, cell by cell, because the law does not fit this response."
 READING = (
     "A dot with a bar is a cell of the study with its 95 % interval; a hollow one is one seed. An arrow starts at the "
     "bound of a value that lies beyond what was measured; × at the bottom is a withheld answer. "
@@ -179,7 +180,9 @@ def _arm_table(analysis: dict[str, Any], arm: Arm) -> Html:
     for n_real in dict.fromkeys(cell["n_real"] for cell in arm.cells):
         own = [cell for cell in arm.cells if cell["n_real"] == n_real]
         rows += [_cell_row(cell) for cell in (*([real[n_real]] if n_real in real else []), *own)]
-    below = [tag("p", note, class_="note") for note in notes(arm, main_response(analysis))]
+    main = main_response(analysis)
+    mixed = any(inverted(cell, response) and not inverted(cell, main) for cell in arm.cells for response in RESPONSES)
+    below = [tag("p", note, class_="note") for note in (*notes(arm, main), *([STARRED] if mixed else []))]
     return join([tag("h3", arm.title), table(TABLE_HEADER, rows, f"{fitted_on(arm).capitalize()}."), *below])
 
 

@@ -81,6 +81,7 @@ def _budget(recipe: Recipe) -> str:
 def facts(file: StudyFile, store: Store, copy_rates: list[dict[str, Any]], uri: str = "") -> dict[str, Any]:
     """Return what the report says beside the numbers: data and licences, copies, stages, environments, commands."""
     trials = file.study.trials
+    made = [store.record(trial) for trial in trials]
     return {
         "study": file.study.name,
         "question": file.question,
@@ -88,7 +89,8 @@ def facts(file: StudyFile, store: Store, copy_rates: list[dict[str, Any]], uri: 
         "copy_rates": copy_rates,
         "environments": _environments(trials, store),
         "stages": _stages(trials, store),
-        "missing": sum(store.record(trial) is None for trial in trials),
+        "missing": sum(record is None for record in made),
+        "diverged": sum(record is not None and record["result"]["status"] == "diverged" for record in made),
         "commands": {
             "again": f"realfake run {file.path}",
             "curves": f"realfake curves --study {file.study.name}",

@@ -38,7 +38,8 @@ def connected(where: Where) -> Iterator[tuple[float, float]]:
         raise ResourceError(f"no Ray cluster answers at {where.cluster.address!r}: {error}") from None
     try:
         have = ray.cluster_resources()
-        yield have.get("CPU", 0.0), have.get("GPU", 0.0)
+        with contextlib.redirect_stdout(sys.stderr):  # what Ray has to say of lost workers is no result
+            yield have.get("CPU", 0.0), have.get("GPU", 0.0)
     finally:
         hush(logging.CRITICAL + 1)  # what is being shut down has nothing to complain of
         ray.shutdown()

@@ -222,8 +222,15 @@ def terminal(analysis: dict[str, Any], facts: dict[str, Any], width: int | None 
         blocks += [_ladder_block(analysis, recipe, width) for recipe in recipes(analysis)]
     said = (*analysis["sentences"], *(f"{note[:1].upper()}{note[1:]}." for note in analysis.get("controls", ())))
     blocks += [textwrap.fill(sentence, width) for sentence in said]
-    warned = (f"Warning: {warning}" for warning in analysis["warnings"])
+    warned = [*_unmade(facts), *(f"Warning: {warning}" for warning in analysis["warnings"])]
     return "\n\n".join([*blocks, *(textwrap.fill(text, width, subsequent_indent="  ") for text in warned)])
+
+
+def _unmade(facts: dict[str, Any]) -> list[str]:
+    """A line for trials that diverged (a result: they are not run again), and one for those that are not made yet."""
+    diverged, missing = facts.get("diverged", 0), facts.get("missing", 0)
+    lines = [f"{count(diverged, 'trial')} diverged: a result, so not run again and left out of the numbers."]
+    return (lines if diverged else []) + ([f"{count(missing, 'trial')} not made yet."] if missing else [])
 
 
 def _arm_block(analysis: dict[str, Any], arm: Arm, width: int) -> str:

@@ -114,7 +114,11 @@ def _named(part):
 
 
 def _lanes():
-    return _named("_take") or _named("ImplicitFunc")
+    return _named("ImplicitFunc")
+
+
+def _makers():
+    return _named("MapWorker")
 
 
 def wait_for(condition, process, seconds=240):
@@ -137,7 +141,7 @@ def test_the_driver_ends_at_a_stage_and_the_same_command_again(tmp_path, stage, 
         assert process.returncode == 130, err[-3000:]
         assert "what is made is kept" in err
         assert "Traceback" not in err
-    _until(lambda: not _named(""))
+    _until(lambda: not (_lanes() or _makers()))
     out, _ = finish(folder)
     assert (files(folder / "store"), out) == undisturbed
 
@@ -145,7 +149,7 @@ def test_the_driver_ends_at_a_stage_and_the_same_command_again(tmp_path, stage, 
 def _until(condition, seconds=60):
     started = time.monotonic()
     while not condition():
-        assert time.monotonic() - started < seconds, "processes of Ray outlived their driver"
+        assert time.monotonic() - started < seconds, "workers of Ray outlived their driver"
         time.sleep(0.2)
 
 
@@ -153,7 +157,7 @@ def _until(condition, seconds=60):
 def test_a_killed_worker_is_replaced_within_the_run(tmp_path, worker, undisturbed):
     folder = user_folder(tmp_path)
     process = start(folder)
-    find = _lanes if worker == "a lane" else lambda: _named("MakeShards") or _named("MapWorker")
+    find = _lanes if worker == "a lane" else _makers
     wait_for(lambda: find() and STAGES["fitting"](folder / "store"), process)
     os.kill(find()[0].pid, signal.SIGKILL)
     out, err = process.communicate(timeout=600)

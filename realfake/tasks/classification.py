@@ -123,7 +123,7 @@ def train(
                 return {"status": "diverged", "step": reported + int((~since.isfinite()).nonzero()[0]) + 1}
             reported = step + 1
             history.append({"step": reported, "loss": float(since.mean()), "learning_rate": rate})
-            report({**history[-1], "steps": schedule.steps, "examples_seen": schedule.span(step)[1]})
+            report({**history[-1], "done": reported, "total": schedule.steps, "examples_seen": schedule.span(step)[1]})
     seconds = time.perf_counter() - started
 
     if not accelerator.is_main_process:
