@@ -36,10 +36,16 @@ class MeanSquare:
     df: float
 
     def draws(self, rng: np.random.Generator, count: int) -> Array:
-        """(count,) plausible expected mean squares; 0 where there are no degrees of freedom."""
+        """(count,) plausible expected mean squares, one from each of `count` equal strata; 0 without degrees of freedom.
+
+        At two degrees of freedom the tail is so heavy that plain draws leave the ends of an interval to chance.
+        """
+        from scipy.special import chdtri
+
         if self.df < 1:
             return np.zeros(count)
-        return self.sum / np.maximum(rng.chisquare(self.df, count), 1e-3 * self.df)
+        quantiles = (rng.permutation(count) + rng.random(count)) / count
+        return self.sum / np.maximum(chdtri(self.df, np.maximum(quantiles, 1e-12)), 1e-3 * self.df)
 
     @property
     def mean(self) -> float:
@@ -113,9 +119,18 @@ def from_residuals(noise: Noise, residuals: Array, df: int) -> Noise:
 
 
 def simulate(noise: Noise, trials: Trials, count: int, rng: np.random.Generator) -> Array:
-    """(count, t) deviations of log responses from their cell values, as another run of the study would have them."""
+    """(count, t) deviations of log responses from their cell values, as another run of the study would have them.
+
+    Random effects come in pairs of a study and its mirror image, so that few draws do not shift an interval.
+    """
     if noise.method == "replicates resampled":
         return _resampled_replicates(noise, trials, count, rng)
+    half = _random_effects(noise, trials, (count + 1) // 2, rng)
+    return np.concatenate([half, -half])[:count]
+
+
+def _random_effects(noise: Noise, trials: Trials, count: int, rng: np.random.Generator) -> Array:
+    """(count, t) normal deviations with plausible variances."""
     draws = [square.draws(rng, count) for square in (noise.between_draws, noise.draws_by_size, noise.own)]
     own, by_size, by_draw = (np.sqrt(variance)[:, None] for variance in _components(noise, *draws))
     _, pair = np.unique(np.stack([trials.replicate, trials.draw_size]), axis=1, return_inverse=True)

@@ -98,7 +98,8 @@ def _refine_batch(
         with np.errstate(invalid="ignore"):  # a start may have an infinite loss
             gain = np.where(better, loss[live] - trial_loss, 0.0)
         tiny = gain <= 1e-9 * loss[live] + 1e-14
-        calm[live] = np.where(tiny & (better | (damping[live] > 1e6)), calm[live] + 1, 0)
+        # A refused step tells nothing until its damping is large; counting it anew would let rounding go on for ever.
+        calm[live] = np.where(tiny, calm[live] + (better | (damping[live] > 1e6)), 0)
         where[live[better]], loss[live[better]] = trial[better], trial_loss[better]
         damping[live] = np.clip(np.where(better, damping[live] / 5, damping[live] * 4), 1e-12, 1e12)
     return Solution(from_coordinates(law, where), loss, calm >= 2)

@@ -18,8 +18,8 @@ from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Spec, Subset, Trial,
 from realfake.store import Store, write_whole
 from realfake.studyfile import StudyFile
 
-REVISION = 1  # of the analysis: raised when the same table must give other numbers
-COPY_IMAGES = 1024  # images of each pool that are searched for copies of real ones
+REVISION = 2  # of what is kept here: raised when the same table must give other numbers
+COPY_IMAGES = 1024  # held-out real images whose distances set the scale of copies
 SHEET_CLASSES, SHEET_COLUMNS = 10, 8
 
 
@@ -164,8 +164,11 @@ def _copy_rates(file: StudyFile, store: Store) -> list[dict[str, Any]]:
     for pool, size in _fitted_pools(file.study.trials, store):
         trial, n_real = arm[address(pool)]
         real = root_generator(pool.generator).real
+        fresh = _held_out(store, real).images
+        if not len(fresh):  # a generator fitted on all there is leaves nothing to say how near is near
+            continue
         made = load(store, Subset(of=pool, size=size)).images
-        rate = copy_rate(made, load(store, real).images, _held_out(store, real).images)
+        rate = copy_rate(made, load(store, real).images, fresh)
         found.append({"arm": names[address(trial)], "n_real": n_real, "seed": root_seed(pool), **rate})
     return found
 
@@ -178,8 +181,9 @@ def root_seed(pool: Pool) -> int:
 def _held_out(store: Store, real: Subset) -> Any:
     assert isinstance(real.of, Dataset)
     whole = load_dataset(store, real.of)
-    inside = np.isin(whole.ids, load(store, real).ids)
-    return whole.take(np.flatnonzero(~inside)[:COPY_IMAGES])
+    outside = np.flatnonzero(~np.isin(whole.ids, load(store, real).ids))
+    evenly = np.linspace(0, len(outside) - 1, min(COPY_IMAGES, len(outside))).astype(int)  # sources may be sorted
+    return whole.take(outside[evenly])
 
 
 def contact_sheet(file: StudyFile, store: Store) -> bytes | None:
