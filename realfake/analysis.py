@@ -24,7 +24,7 @@ from realfake.sentences import controls, sentences
 from realfake.trial_table import REAL_ONLY, RESPONSES, Frame, normalised, select
 
 SCHEMA = 1
-REVISION = 2  # raise it when the same table would get other numbers: cached documents are then made anew
+REVISION = 3  # raise it when the same table would get other numbers: cached documents are then made anew
 LARGEST_LN_C2 = 20.0  # beyond it c2 is called unbounded
 
 

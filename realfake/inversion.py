@@ -51,19 +51,19 @@ def real_curve(evidence: Evidence) -> RealCurve:
 
 def _interpolated(ladder: Evidence) -> RealCurve:
     """Log-linear interpolation between ladder means made monotone; 0 and infinity beyond its ends."""
-    log_n, means = np.log(ladder.trials.cells.n), ladder.trials.cell_means
+    n, means = ladder.trials.cells.n, ladder.trials.cell_means
     simulated = means + cell_means(ladder.deviations, ladder.trials.cells)
     weights = ladder.trials.counts
 
     def size(log_response: Array, of: Array = means) -> Array:
         curve = _falling(of, weights)
-        found = np.interp(-np.asarray(log_response), -curve, log_n, left=-np.inf, right=np.inf)
-        return np.exp(found)
+        found = np.interp(-np.asarray(log_response), -curve, np.log(n), left=-np.inf, right=np.inf)
+        return np.where(np.isfinite(found), np.clip(np.exp(found), n.min(), n.max()), np.exp(found))  # against rounding
 
     return RealCurve(
         method="interpolation",
-        n_min=float(np.exp(log_n.min())),
-        n_max=float(np.exp(log_n.max())),
+        n_min=float(n.min()),
+        n_max=float(n.max()),
         size=size,
         sizes=lambda responses: np.array([size(one, curve) for one, curve in zip(responses, simulated, strict=True)]),
     )

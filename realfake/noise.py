@@ -9,7 +9,8 @@ analysis of variance of the deviations from cell means, so a law that does not f
 draws their mean squares are themselves uncertain; each simulated table therefore uses mean squares divided by a draw of
 χ²/df (generalised inference, as in Weerahandi 1995), which widens intervals the way t-quantiles do.
 
-From ten complete replicates on, whole replicates are resampled instead, which assumes nothing about the noise.
+From twenty complete replicates on, whole replicates are resampled instead, which assumes nothing about the noise; at
+twelve that still covers less (0.89 of simulated equivalents, random effects 0.92).
 Test images, where known one by one, are resampled jointly for all trials in both cases.
 Here: these draws. Not here: what is fitted to them (`fits`).
 """
@@ -24,7 +25,7 @@ import numpy as np
 from realfake.laws import Array
 from realfake.trial_table import Trials, cell_means
 
-ENOUGH_REPLICATES = 10
+ENOUGH_REPLICATES = 20
 SMALLEST_SD = 1e-9
 
 
@@ -36,9 +37,10 @@ class MeanSquare:
     df: float
 
     def draws(self, rng: np.random.Generator, count: int) -> Array:
-        """(count,) plausible expected mean squares, one from each of `count` equal strata; 0 without degrees of freedom.
+        """(count,) plausible expected mean squares; 0 where there are no degrees of freedom.
 
-        At two degrees of freedom the tail is so heavy that plain draws leave the ends of an interval to chance.
+        One from each of `count` equally likely strata: at two degrees of freedom the tail is so heavy that plain draws
+        would leave the ends of an interval to chance.
         """
         from scipy.special import chdtri
 

@@ -37,7 +37,9 @@ def answer(file: StudyFile, where: Where) -> tuple[list[dict[str, Any]], dict[st
 
 def digest(rows: list[dict[str, Any]]) -> str:
     """Return the digest of a table of trials and of the revision of the analysis."""
-    return hashlib.sha256(json.dumps([REVISION, rows], sort_keys=True).encode()).hexdigest()
+    from realfake.analysis import REVISION as OF_ANALYSIS
+
+    return hashlib.sha256(json.dumps([REVISION, OF_ANALYSIS, rows], sort_keys=True).encode()).hexdigest()
 
 
 def _kept(path: Path) -> dict[str, Any]:

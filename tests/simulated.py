@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from realfake.fits import gather
 from realfake.laws import LAWS
+from realfake.trial_table import normalised, select
 
 HYPERBOLIC_TRUTH = (0.03, 6.0, 0.45, 0.4, 2.0, 1.0, 0.02)
 WANG_TRUTH = (0.03, 6.0, 0.45, 2e-5, 1.3)
 LADDER = (1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 200_000)
 BASES = (1000, 2500, 5000, 10_000)
 RATIOS = (1, 2, 4, 8, 16)
+SMALL = {"ladder": (1000, 2500, 5000, 10_000, 25_000, 50_000), "bases": (1000, 2500, 5000), "ratios": (1, 4, 16)}
 
 
 def table(
@@ -50,3 +53,36 @@ def table(
                 {**sizes, "arm": "closed-set" if m else "real-only", "address": f"trial-{seed}-{n}-{m}", **measured}
             )
     return pd.DataFrame(rows)
+
+
+def rng(seed):
+    return np.random.default_rng(seed)
+
+
+def small(**more):
+    return table(seeds=2, **{**SMALL, **more})
+
+
+def mixtures_of(rows):
+    return rows["n_synthetic"] > 0
+
+
+def evidence_of(rows, arm=None, bootstrap=200, response="cross_entropy", **more):
+    return gather(select(normalised(rows), response=response, arm=arm), bootstrap=bootstrap, seed=0, **more)
+
+
+def several_arms(seeds=3, **more):
+    """A strict arm, a leaky one whose generator saw 50,000 images, and synthetic images alone."""
+    strict = table(seeds=seeds, noise=0.03, shared=0.02, by_size=0.01, **SMALL, **more)
+    leaky, alone = strict[mixtures_of(strict)].copy(), strict[mixtures_of(strict)].copy()
+    jitter = np.exp(rng(5).normal(0, 0.03, (2, len(leaky))))
+    leaky = leaky.assign(
+        arm="leaky",
+        n_generator=50_000,
+        cross_entropy=leaky["cross_entropy"] * 0.8 * jitter[0],
+        address=leaky["address"] + "-leaky",
+    )
+    alone = alone.assign(
+        arm="alone", n_real=0, cross_entropy=alone["cross_entropy"] * 1.2 * jitter[1], address=alone["address"] + "-0"
+    )
+    return pd.concat([strict, leaky, alone], ignore_index=True)
