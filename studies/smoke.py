@@ -2,9 +2,9 @@
 
     realfake run studies/smoke.py
 
-Scikit-learn's digits at 8 px: 4 generators, 3,072 images, 23 trials. Too small to answer anything: a few hundred test
+Scikit-learn's digits at 8 px: 4 generators, 3,584 images, 24 trials. Too small to answer anything: a few hundred test
 images and two draws cannot resolve an exchange rate. It shows that generators, pools, trials, fits, MLflow and the
-report work on this machine.
+report work on this machine. Result 2026-11-21: 400 synthetic images beside 100 real ones were worse than none.
 """
 
 from realfake import ClosedSet, Dataset, Pool, Recipe, Relabel, Repeat, Study, Subset, Trial
