@@ -51,8 +51,7 @@ def log_prediction(law: Law, parameters: Array, cells: Cells) -> Array:
 def log_jacobian(law: Law, parameters: Array, cells: Cells) -> tuple[Array, Array]:
     """(ln y (b, c), ∂ ln y / ∂ coordinates (b, c, p)); a coordinate is a parameter, or its logarithm if log-scaled."""
     columns = parameters.T[:, :, None]
-    response = law.error(columns, cells.n, cells.m, cells.n_generator)
-    gradient = law.gradient(columns, cells.n, cells.m, cells.n_generator)
+    response, gradient = law.error_and_gradient(columns, cells.n, cells.m, cells.n_generator)
     scaled = gradient * np.where(_is_log(law)[:, None, None], columns, 1.0) / response
     return np.log(response), np.moveaxis(scaled, 0, -1)
 
@@ -71,11 +70,12 @@ def refine(
 ) -> Solution:
     """Minimise the robust loss from each row of `start` (b, p), for log responses (b, t), or (t,) shared by all.
 
-    `free` (p,) marks the parameters that move; `noise_sd` (t,) scales the loss. Bounds are the law's.
+    `free` (p,) marks the parameters that move; `noise_sd`, (t,) or (b, t), scales the loss. Bounds are the law's.
     """
     log_response = np.broadcast_to(log_response, (len(start), log_response.shape[-1]))
+    noise_sd = np.broadcast_to(noise_sd, log_response.shape)
     chunks = [slice(first, first + LARGEST_BATCH) for first in range(0, len(start), LARGEST_BATCH)]
-    done = [_refine_batch(law, cells, log_response[rows], start[rows], free, noise_sd, steps) for rows in chunks]
+    done = [_refine_batch(law, cells, log_response[rows], start[rows], free, noise_sd[rows], steps) for rows in chunks]
     return Solution(*(np.concatenate([getattr(part, name) for part in done]) for name in Solution.__annotations__))
 
 
@@ -91,9 +91,9 @@ def _refine_batch(
         live = np.flatnonzero(calm < 2)
         if not len(live):
             break
-        move = _step(law, where[live], cells, log_response[live], noise_sd, damping[live], free)
+        move = _step(law, where[live], cells, log_response[live], noise_sd[live], damping[live], free)
         trial = np.clip(where[live] + move, low, high)
-        trial_loss = _loss(law, trial, cells, log_response[live], noise_sd)
+        trial_loss = _loss(law, trial, cells, log_response[live], noise_sd[live])
         better = trial_loss <= loss[live]
         with np.errstate(invalid="ignore"):  # a start may have an infinite loss
             gain = np.where(better, loss[live] - trial_loss, 0.0)
@@ -176,9 +176,9 @@ def _projected(law: Law, cells: Cells, log_response: Array, starts: Array, free:
     response = np.exp(log_response)
     starts = starts.copy()
     starts[:, positions] = 0.0
-    gradient = law.gradient(starts.T[:, :, None], cells.n, cells.m, cells.n_generator)
+    fixed, gradient = law.error_and_gradient(starts.T[:, :, None], cells.n, cells.m, cells.n_generator)
     basis = np.moveaxis(gradient[positions], 0, -1)[:, cells.of_trial] / response[:, None]
-    fixed = law.error(starts.T[:, :, None], cells.n, cells.m, cells.n_generator)[:, cells.of_trial] / response
+    fixed = fixed[:, cells.of_trial] / response
     normal = basis.swapaxes(1, 2) @ basis
     normal = normal + 1e-9 * normal.max(axis=(1, 2), keepdims=True) * np.eye(len(positions))
     solved = np.linalg.solve(normal, basis.swapaxes(1, 2) @ (1 - fixed)[:, :, None])[:, :, 0]
