@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from realfake.intervals import Interval, interval_of_draws, withheld
-from realfake.laws import LAWS, POWER, Array, Law, real_error, real_size
+from realfake.intervals import Interval, interval_of_draws, spanning, withheld
+from realfake.laws import LAWS, POWER, Array, Law
 
 FARTHEST_EXTRAPOLATION = 4.0  # times the largest measured volume; beyond it no law is asked
 
@@ -88,6 +88,7 @@ class Fit:
     n_diverged: int
     n_replicates: int
     notes: tuple[str, ...] = ()
+    alternatives: tuple[Fit, ...] = ()  # laws that the data cannot tell from this one; intervals span theirs too
 
     @property
     def formula(self) -> Law:
@@ -105,10 +106,17 @@ class Fit:
 
     def error(self, n: float, m: float, n_generator: float | None = None) -> Interval:
         """The expected response (`self.response`) at n real and m synthetic images."""
-        return self._answer(self.formula.error, n, m, n_generator)
+        return self._spanned(m, lambda fit: fit._answer(fit.formula.error, n, m, n_generator))
 
     def equivalent(self, n: float, m: float, n_generator: float | None = None) -> Interval:
         """a(n, m): the real images that m synthetic ones beside n real ones are worth; negative where they hurt."""
+        return self._spanned(m, lambda fit: fit._equivalent(n, m, n_generator))
+
+    def by_law(self, n: float, m: float, n_generator: float | None = None) -> dict[str, Interval]:
+        """The added real equivalent as each law of the set has it, this one's first."""
+        return {fit.law: fit._equivalent(n, m, n_generator) for fit in (self, *self.alternatives)}
+
+    def _equivalent(self, n: float, m: float, n_generator: float | None) -> Interval:
         return self._answer(self.formula.equivalent, n, m, n_generator, *self._limits(n))
 
     def effective(self, n: float, m: float, n_generator: float | None = None) -> Interval:
@@ -136,7 +144,7 @@ class Fit:
         at = self.equivalent(n, m, n_generator)
         if at.censored in ("above", "below"):
             return withheld(f"the equivalent is {at}, beyond the real-only ladder")
-        return self._answer(self.formula.value, n, m, n_generator)
+        return self._spanned(m, lambda fit: fit._answer(fit.formula.value, n, m, n_generator))
 
     def average_value(self, n: float, m: float, n_generator: float | None = None) -> Interval:
         """a / m: real images a synthetic one, averaged over all m."""
@@ -149,10 +157,13 @@ class Fit:
         sizes = [size for size, _ in self.measured.generator_sizes if size > 0]
         size = (max(sizes) if sizes else self.measured.n_max) if n is None else n
 
-        def cap(parameters: Any, n: float, m: float, generator: float) -> Array:
-            return self.formula.cap(parameters, n, generator)
+        def of(fit: Fit) -> Interval:
+            def cap(parameters: Any, n: float, m: float, generator: float) -> Array:
+                return fit.formula.cap(parameters, n, generator)
 
-        return self._answer(cap, size, 0, n_generator, *self._limits(size))
+            return fit._answer(cap, size, 0, n_generator, *fit._limits(size))
+
+        return self._spanned(0, of)
 
     def resolution(self, n: float) -> Interval:
         """The smallest equivalent at n real images that one cell of this study could tell from 0.
@@ -164,15 +175,31 @@ class Fit:
         if reason := self._refusal(n, 0):
             return withheld(reason)
         _, half_width = min(self.noise_half_widths, key=lambda pair: abs(math.log(pair[0] / n)))
+        curve = self.formula.curve
 
         def gain(parameters: Any, n: float, m: float, generator: float) -> Array:
-            return real_size(parameters, real_error(parameters, n) * math.exp(-half_width)) - n
+            return curve.size(parameters, curve.error(parameters, n) * math.exp(-half_width)) - n
 
         return self._interval(gain, n, 0, n, *self._limits(n))
 
     def _limits(self, n: float) -> tuple[float, float]:
         """The ends of the real-only ladder as added images."""
         return self.measured.n_min - n, self.measured.n_max - n
+
+    def _spanned(self, m: float, ask: Callable[[Fit], Interval]) -> Interval:
+        """This law's answer with an interval that spans those of all laws in the set.
+
+        Farther than 4 times what was measured, one law alone is not asked, and a set says what each law answers.
+        """
+        far = m > FARTHEST_EXTRAPOLATION * self.measured.m_max
+        if far and not self.alternatives:
+            return withheld(f"{m:g} synthetic images are more than 4 times the {self.measured.m_max:g} that were measured")
+        answers = {fit.law: ask(fit) for fit in (self, *self.alternatives)}
+        whole = spanning(list(answers.values()))
+        if not far:
+            return whole
+        said = ", ".join(f"{law} {answer}" for law, answer in answers.items())
+        return replace(whole, reason=f"extrapolated more than 4 times beyond {self.measured.m_max:g}: {said}")
 
     def _answer(
         self,
@@ -215,8 +242,6 @@ class Fit:
             return f"the law '{self.law}' says nothing about synthetic images alone"
         if n and not measured.n_min <= n <= measured.n_max:
             return f"n_real {n:g} is outside the real-only ladder, {measured.n_min:g} to {measured.n_max:g}"
-        if m > FARTHEST_EXTRAPOLATION * measured.m_max:
-            return f"{m:g} synthetic images are more than 4 times the {measured.m_max:g} that were measured"
         return ""
 
     def to_json(self) -> dict[str, Any]:
@@ -227,7 +252,8 @@ class Fit:
         fit_test = self.lack_of_fit.to_json() if self.lack_of_fit else None
         named = {name: value.to_json() for name, value in self.parameters.items()}
         plain = {"point": list(self.point), "notes": list(self.notes), "parameters": named}
-        return {**values, **lists, **plain, "measured": measured, "lack_of_fit": fit_test}
+        others = {"alternatives": [fit.to_json() for fit in self.alternatives]}
+        return {**values, **lists, **plain, **others, "measured": measured, "lack_of_fit": fit_test}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Fit:
@@ -240,5 +266,6 @@ class Fit:
             "notes": tuple(kept["notes"]),
             "measured": Measured(**{**kept["measured"], "generator_sizes": sizes}),
             "lack_of_fit": LackOfFit(test["F"], tuple(test["df"]), test["p"]) if test else None,
+            "alternatives": tuple(cls.from_json(other) for other in kept["alternatives"]),
         }
         return cls(**{**kept, **pairs, **rebuilt})

@@ -7,6 +7,7 @@ Not here: where the draws behind an interval come from (`noise`, `fits`).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -50,6 +51,13 @@ class Interval:
         widths = [width for width in finite if width > 0]
         width, digits = (min(widths), 1) if widths else (abs(self.point), 2)
         return min(12, max(0, digits - math.floor(math.log10(width)))) if width > 0 else 0
+
+    @property
+    def sign(self) -> str:
+        """"more" than 0, "less", "unclear" where the interval holds 0, or "withheld"."""
+        if self.censored == "withheld":
+            return "withheld"
+        return "more" if self.low > 0 else "less" if self.high < 0 else "unclear"
 
     def scaled(self, factor: float) -> Interval:
         """The interval of `factor` (> 0) times the quantity."""
@@ -114,6 +122,15 @@ def interval_of_draws(
     if point < floor:
         return Interval(floor, -math.inf, max(open_high, floor), "below", **limits)
     return Interval(point, open_low, open_high, **limits)
+
+
+def spanning(answers: Sequence[Interval]) -> Interval:
+    """The first answer with its interval widened to span the others; withheld ones are left out."""
+    first = answers[0]
+    if first.censored == "withheld":
+        return first
+    given = [answer for answer in answers if answer.censored != "withheld"]
+    return replace(first, low=min(answer.low for answer in given), high=max(answer.high for answer in given))
 
 
 def _finite(value: float) -> float | None:

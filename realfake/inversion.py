@@ -14,7 +14,7 @@ import numpy as np
 
 from realfake.fits import Evidence, FitError, fit_law
 from realfake.intervals import Interval, interval_of_draws
-from realfake.laws import POWER, Array, real_size
+from realfake.laws import POWER, Array
 from realfake.trial_table import cell_means
 
 
@@ -44,8 +44,8 @@ def real_curve(evidence: Evidence) -> RealCurve:
         method="power law",
         n_min=float(n.min()),
         n_max=float(n.max()),
-        size=lambda log_response: real_size(outcome.point, np.exp(log_response)),
-        sizes=lambda log_responses: real_size(columns, np.exp(log_responses)),
+        size=lambda log_response: POWER.curve.size(outcome.point, np.exp(log_response)),
+        sizes=lambda log_responses: POWER.curve.size(columns, np.exp(log_responses)),
     )
 
 

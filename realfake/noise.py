@@ -2,12 +2,15 @@
 
 Log responses of trial t, in cell c, of subset draw s, at real size n, are modelled as
 
-    cell value + scale_c · (shared by all trials of s  +  shared by all trials of s at n  +  the trial's own)
+    cell value + scale_c · (shared by all trials of s + shared by all trials of s at n + shared by all of a generator
+                            + the trial's own)
 
-because a subset draw is nested: the same draw serves every size and every volume. The three variances come from an
-analysis of variance of the deviations from cell means, so a law that does not fit cannot inflate them. With three
-draws their mean squares are themselves uncertain; each simulated table therefore uses mean squares divided by a draw of
-χ²/df (generalised inference, as in Weerahandi 1995), which widens intervals the way t-quantiles do.
+because a subset draw is nested: the same draw serves every size and every volume. Seeds that change together count as
+one source, the coarsest. The variances come from an analysis of variance of the deviations from cell means (sequential
+sums of squares, equated to their expectations under the design at hand: Henderson's method I), so a law that does not
+fit cannot inflate them. With three draws their mean squares are themselves uncertain; each simulated table therefore
+uses mean squares divided by a draw of χ²/df (generalised inference, as in Weerahandi 1995), which widens intervals the
+way t-quantiles do.
 
 From twenty complete replicates on, whole replicates are resampled instead, which assumes nothing about the noise; at
 twelve that still covers less (0.89 of simulated equivalents, random effects 0.92).
@@ -27,6 +30,7 @@ from realfake.trial_table import Trials, cell_means
 
 ENOUGH_REPLICATES = 20
 SMALLEST_SD = 1e-9
+OWN = "trial"
 
 
 @dataclass(frozen=True)
@@ -55,69 +59,104 @@ class MeanSquare:
 
 
 @dataclass(frozen=True)
+class Level:
+    """One source of noise: the trials that share it, and what the analysis of variance found for it."""
+
+    name: str
+    group: Array  # (t,) int: trials with one number share one effect; -1 where there is none
+    square: MeanSquare  # what it explains beyond the coarser levels
+    coefficients: Array  # (levels,) E[sum of squares] = Σ coefficient · variance, coarse to fine
+
+
+@dataclass(frozen=True)
 class Noise:
     """The noise of a table of t trials in c cells."""
 
     scale: Array  # (t,) relative noise SD of each trial's cell, around 1
     deviations: Array  # (t,) log response minus cell mean, in units of the scale
-    between_draws: MeanSquare
-    draws_by_size: MeanSquare
-    own: MeanSquare
-    trials_per_draw: float  # coefficients of the expected mean squares
-    trials_per_draw_and_size: float
-    overlap: float
+    levels: tuple[Level, ...]  # coarse to fine; the last is the trial's own
     method: str  # "replicates resampled" | "random effects" | "residuals of the fit" | "none"
+
+    def __str__(self) -> str:
+        sources = ", ".join(level.name for level in self.levels if level.square.df >= 1)
+        return f"{self.method} ({sources})" if self.method == "random effects" else self.method
+
+    def variances(self) -> Array:
+        """(levels,) the estimated variance of each level, in units of the scale."""
+        return components(self.levels, np.array([[level.square.sum] for level in self.levels]))[:, 0]
 
     def trial_sd(self) -> Array:
         """(t,) noise SD of one trial's log response."""
-        own, by_size, by_draw = _components(self, self.between_draws.mean, self.draws_by_size.mean, self.own.mean)
-        sd = float(np.sqrt(own + by_size + by_draw))
-        return np.maximum(sd * self.scale, SMALLEST_SD)
+        return np.maximum(float(np.sqrt(self.variances().sum())) * self.scale, SMALLEST_SD)
 
 
-def _components(noise: Noise, between, by_size, own):
-    """Variances (own, shared at a size, shared by the draw) from expected mean squares, clipped at 0."""
-    size_variance = np.maximum(by_size - own, 0.0) / max(noise.trials_per_draw_and_size, 1e-12)
-    draw_variance = np.maximum(between - own - noise.overlap * size_variance, 0.0) / max(noise.trials_per_draw, 1e-12)
-    return own, size_variance * (noise.draws_by_size.df > 0), draw_variance * (noise.between_draws.df > 0)
+def components(levels: tuple[Level, ...], sums: Array) -> Array:
+    """Variances (levels, b) that explain the sums of squares (levels, b), from the finest level up, clipped at 0."""
+    found = np.zeros_like(sums)
+    for position in reversed(range(len(levels))):
+        coefficients = levels[position].coefficients
+        if levels[position].square.df >= 1 and coefficients[position] > 0:
+            rest = coefficients[position + 1 :] @ found[position + 1 :]
+            found[position] = np.maximum(sums[position] - rest, 0.0) / coefficients[position]
+    return found
 
 
 def estimate(trials: Trials) -> Noise:
     """The noise seen between replicates of the same cells; method "none" where no cell has two."""
-    cell_count, trial_count = len(trials.cells.n), len(trials.values)
     scale = _relative_scale(trials)
-    raw = trials.log_response - trials.cell_means[trials.cells.of_trial]
-    deviations = raw / scale
-    replicate, draw_count = trials.replicate, trials.n_replicates
-    _, size = np.unique(trials.draw_size, return_inverse=True)
-    pair = replicate * (size.max() + 1) + size
-    draw_sum, pair_sum = _group_sum(deviations, replicate), _group_sum(deviations, pair)
-    by_pair = _draws_a_size(replicate, size) - 1
-    df_draw, df_pair = draw_count - 1, by_pair.sum() - (draw_count - 1)
-    df_own = trial_count - cell_count - by_pair.sum()
-    if df_own < 1:  # too few trials to tell the sources apart: all of it is the trial's own
-        df_draw, df_pair, df_own, draw_sum, pair_sum = 0, 0, trial_count - cell_count, 0.0, 0.0
-    per_pair = np.bincount(size) / _draws_a_size(replicate, size)
-    overlap = float((per_pair**2).sum() / per_pair.sum())
-    sizes = max(len(per_pair) - 1, 1)
-    return Noise(
-        scale=scale,
-        deviations=deviations,
-        between_draws=MeanSquare(draw_sum, df_draw),
-        draws_by_size=MeanSquare(max(pair_sum - draw_sum, 0.0), df_pair),
-        own=MeanSquare(max(float((deviations**2).sum()) - pair_sum, 0.0), df_own),
-        trials_per_draw=float(per_pair.sum()),
-        trials_per_draw_and_size=(float(per_pair.sum()) - overlap) / sizes,
-        overlap=overlap,
-        method=_method(trials, df_own),
+    deviations = (trials.log_response - trials.cell_means[trials.cells.of_trial]) / scale
+    levels = _levels(trials, deviations, sources_of(trials))
+    if levels[-1].square.df < 1:  # too few trials to tell the sources apart: all of it is the trial's own
+        levels = _levels(trials, deviations, {OWN: np.arange(len(deviations))})
+    return Noise(scale, deviations, levels, _method(trials, levels[-1].square.df))
+
+
+def sources_of(trials: Trials) -> dict[str, Array]:
+    """The trials that share each source of noise, coarse to fine. A source that is tied to another is not one."""
+    pair = numbered(trials.replicate, trials.draw_size)
+    groups = {"subset draw": trials.replicate, "subset draw at a size": pair}
+    fitted = trials.generator >= 0
+    by_generator = np.where(fitted, numbered(pair, trials.generator), -1)
+    several = len(np.unique(by_generator[fitted])) > len(np.unique(pair[fitted]))
+    return {**groups, **({"generator": by_generator} if several else {}), OWN: np.arange(len(pair))}
+
+
+def _levels(trials: Trials, deviations: Array, groups: dict[str, Array]) -> tuple[Level, ...]:
+    """Sequential sums of squares, each with its expectation as a combination of variances, computed from the design."""
+    spaces = [numbered(*(group for group in list(groups.values())[: depth + 1])) for depth in range(len(groups))]
+    effects = [_centred_effect(trials, group) for group in groups.values()]
+    columns = (deviations[:, None], *effects)
+    explained = np.array([[squares_between(column, space) for column in columns] for space in spaces])
+    added = np.diff(explained, axis=0, prepend=0.0)  # (levels, 1 + levels): the first column is what was measured
+    found = zip(groups.items(), added, strict=True)
+    return tuple(
+        Level(name, group, MeanSquare(max(float(row[0]), 0.0), round(float(row[-1]), 6)), row[1:])
+        for (name, group), row in found
     )
+
+
+def _centred_effect(trials: Trials, group: Array) -> Array:
+    """(t, groups) indicators of a level's groups less their cell means: how one unit of each effect shows."""
+    indicators = (group[:, None] == np.unique(group[group >= 0])).astype(float)
+    return indicators - cell_means(indicators.T, trials.cells).T[trials.cells.of_trial]
+
+
+def squares_between(values: Array, group: Array) -> float:
+    """Σ over columns and groups of (sum in the group)² / size: the squared length of (t, k) after group means."""
+    membership = (group[:, None] == np.unique(group)).astype(float)
+    return float(((membership.T @ values) ** 2 / membership.sum(axis=0)[:, None]).sum())
+
+
+def numbered(*keys: Array) -> Array:
+    """(t,) one number for each combination of keys."""
+    return np.unique(np.stack(keys), axis=1, return_inverse=True)[1].ravel()
 
 
 def from_residuals(noise: Noise, residuals: Array, df: int) -> Noise:
     """The noise when no cell was repeated: what a fit leaves over, lack of fit included."""
-    own = MeanSquare(float((residuals**2).sum()), max(df, 1))
-    values = {**noise.__dict__, "own": own, "method": "residuals of the fit", "scale": np.ones_like(noise.scale)}
-    return Noise(**values)
+    count, square = len(residuals), MeanSquare(float((residuals**2).sum()), max(df, 1))
+    own = Level(OWN, np.arange(count), square, np.array([square.df]))
+    return Noise(np.ones(count), noise.deviations, (own,), "residuals of the fit")
 
 
 def simulate(noise: Noise, trials: Trials, count: int, rng: np.random.Generator) -> Array:
@@ -133,13 +172,11 @@ def simulate(noise: Noise, trials: Trials, count: int, rng: np.random.Generator)
 
 def _random_effects(noise: Noise, trials: Trials, count: int, rng: np.random.Generator) -> Array:
     """(count, t) normal deviations with plausible variances."""
-    draws = [square.draws(rng, count) for square in (noise.between_draws, noise.draws_by_size, noise.own)]
-    own, by_size, by_draw = (np.sqrt(variance)[:, None] for variance in _components(noise, *draws))
-    _, pair = np.unique(np.stack([trials.replicate, trials.draw_size]), axis=1, return_inverse=True)
-    pair = pair.ravel()
-    total = own * rng.standard_normal((count, len(trials.values)))
-    total += by_size * rng.standard_normal((count, pair.max() + 1))[:, pair]
-    total += by_draw * rng.standard_normal((count, trials.n_replicates))[:, trials.replicate]
+    sums = np.stack([level.square.draws(rng, count) * level.square.df for level in noise.levels])
+    total = np.zeros((count, len(trials.values)))
+    for level, variance in zip(noise.levels, components(noise.levels, sums), strict=True):
+        effects = rng.standard_normal((count, level.group.max() + 1))
+        total += np.sqrt(variance)[:, None] * np.where(level.group >= 0, effects[:, level.group], 0.0)
     return total * noise.scale
 
 
@@ -196,14 +233,3 @@ def _relative_scale(trials: Trials) -> Array:
     # ln χ²_k/k has variance near 2/k + 1/k² times up to 1.3 for small k; 3/k is safe from k = 1 on.
     shrink = max(0.0, 1 - (3 / spread) / slope**2) if slope and spread > 0 else 0.0
     return np.exp(np.clip(0.5 * slope * shrink * centred, -2, 2))[trials.cells.of_trial]
-
-
-def _group_sum(deviations: Array, group: Array) -> float:
-    """Σ over groups of (sum of deviations)² / size."""
-    sizes = np.bincount(group)
-    return float((np.bincount(group, deviations) ** 2 / np.maximum(sizes, 1)).sum())
-
-
-def _draws_a_size(replicate: Array, size: Array) -> Array:
-    """(sizes,) different draws seen at each size."""
-    return np.array([len(np.unique(replicate[size == which])) for which in range(size.max() + 1)])

@@ -16,6 +16,9 @@ CONTROLS = {
 }
 
 
+SIGNS = {"more": "more than 0", "less": "less than 0", "unclear": "not distinguishable from 0", "withheld": "nothing"}
+
+
 def sentences(cells: list[dict[str, Any]], fits: list[Fit], context: dict[str, Any]) -> list[str]:
     """One sentence for each (recipe, arm, n_real), at the largest volume with a trial that did not diverge."""
     largest: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -35,9 +38,9 @@ def sentence(cell: dict[str, Any], fit: Fit | None, context: dict[str, Any]) -> 
     fitted = f", fitted on {_images(cell['n_generator'])}," if cell["n_generator"] else ""
     beside = f"beside {cell['n_real']:,} real ones" if cell["n_real"] else "alone"
     response, worth = next(iter(cell["equivalent"].items()))
-    verdict = _verdict(Interval.from_json(worth), beside_real=bool(cell["n_real"]))
+    verdict = _verdict(Interval.from_json(worth), beside_real=bool(cell["n_real"]), signs=cell.get("signs", {}))
     replicates = f"{cell['replicates']} replicates" if cell["replicates"] > 1 else "one seed"
-    basis = f"law '{fit.law}'" if fit is not None and cell["equivalent_by"] == "law" else "inversion"
+    basis = _basis(fit) if fit is not None and cell["equivalent_by"] == "law" else "inversion"
     measured = (
         f", measured to {_images(fit.measured.n_max)} real and {fit.measured.m_max:,.0f} synthetic" if fit else ""
     )
@@ -45,8 +48,17 @@ def sentence(cell: dict[str, Any], fit: Fit | None, context: dict[str, Any]) -> 
     return f"{place}, {source} {verdict} ({replicates}, {basis} in {response.replace('_', '-')}{measured})."
 
 
-def _verdict(worth: Interval, *, beside_real: bool) -> str:
+def _basis(fit: Fit) -> str:
+    others = len(fit.alternatives)
+    spanned = f" and {others} more that predict{'s' * (others == 1)} as well" if others else ""
+    return f"law '{fit.law}'{spanned}"
+
+
+def _verdict(worth: Interval, *, beside_real: bool, signs: dict[str, str]) -> str:
     more = "more real images" if beside_real else "real images"
+    if {"more", "less"} <= set(signs.values()):
+        said = "; ".join(f"'{law}' says {SIGNS[sign]}" for law, sign in signs.items())
+        return f"have no verdict, for laws that predict as well disagree ({said}): worth {worth} {more}"
     if worth.censored == "withheld":
         return f"have no measured worth: {worth.reason}"
     if worth.censored == "above":

@@ -38,9 +38,11 @@ class Trials:
     cells: Cells
     replicate: Array  # (t,) int: trials that share a draw share it
     draw_size: Array  # (t,) the real images whose draw the trial depends on, directly or through its generator
+    generator: Array  # (t,) int: trials of one draw whose generator was fitted with one seed share it; -1 without one
     address: tuple[str, ...]
     n_diverged: int
     notes: tuple[str, ...] = ()
+    n_test: Array | None = None  # (t,) test images of each trial, where all are known
 
     @property
     def n_replicates(self) -> int:
@@ -73,6 +75,8 @@ def restricted(trials: Trials, keep: Array) -> Trials:
         cells=cells,
         replicate=np.unique(trials.replicate[keep], return_inverse=True)[1].ravel(),
         draw_size=trials.draw_size[keep],
+        generator=trials.generator[keep],
+        n_test=None if trials.n_test is None else trials.n_test[keep],
         address=tuple(address for address, kept in zip(trials.address, keep, strict=True) if kept),
     )
 
@@ -182,9 +186,11 @@ def select(table: Frame, *, response: str, arm: str | None = None, recipe: str |
         cells=Cells(cells[:, 0], cells[:, 1], cells[:, 2], of_trial.ravel()),
         replicate=_replicates(rows, notes),
         draw_size=np.where(sizes[:, 0] > 0, sizes[:, 0], sizes[:, 2]),
+        generator=np.where(sizes[:, 1] > 0, rows["generator_seed"].to_numpy(), -1),
         address=tuple(rows["address"]),
         n_diverged=int(diverged.sum()),
         notes=tuple(notes),
+        n_test=_test_sizes(rows),
     )
 
 
@@ -227,6 +233,14 @@ def _lifted(rows: Frame, response: str, notes: list[str]) -> Array:
         lift = np.where(known > 0, 0.5 / np.where(known > 0, known, 1.0), lift)
     notes.append(f"{int(zeros.sum())} trials with {response} 0 count as half an error")
     return np.where(zeros, lift, values)
+
+
+def _test_sizes(rows: Frame) -> Array | None:
+    """Test images of each trial; None where one is not known."""
+    if "n_test" not in rows:
+        return None
+    sizes = _numbers(rows["n_test"]).to_numpy(float)
+    return sizes if (sizes > 0).all() else None
 
 
 def _replicates(rows: Frame, notes: list[str]) -> Array:

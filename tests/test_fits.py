@@ -8,16 +8,17 @@ import pandas as pd
 import pytest
 from scipy.optimize import curve_fit
 
-from realfake.fits import Fit, FitError, fit, fit_law
+from realfake.fits import Fit, FitError, fit_law
 from realfake.inversion import invert, real_curve
-from realfake.laws import HYPERBOLIC, LAWS, POWER, real_error
+from realfake.laws import LAWS, PEAKED, POWER, real_error
 from realfake.trial_table import normalised, select
 from tests.simulated import (
-    HYPERBOLIC_TRUTH,
     LADDER,
+    PEAKED_TRUTH,
     SMALL,
     WANG_TRUTH,
     evidence_of,
+    fit,
     mixtures_of,
     rng,
     several_arms,
@@ -28,7 +29,7 @@ from tests.simulated import (
 CALM = (0.03, 6.0, 0.45, 0.4, 2.0, 1.0, 0.0)
 
 
-def true_equivalent(n, m, truth=HYPERBOLIC_TRUTH, law="hyperbolic"):
+def true_equivalent(n, m, truth=PEAKED_TRUTH, law="peaked"):
     return float(LAWS[law].equivalent(truth, float(n), float(m), float(n)))
 
 
@@ -39,7 +40,7 @@ def as_text(found):
 # The truth comes back.
 
 
-@pytest.mark.parametrize(("law", "truth"), [("hyperbolic", HYPERBOLIC_TRUTH), ("wang", WANG_TRUTH)])
+@pytest.mark.parametrize(("law", "truth"), [("peaked", PEAKED_TRUTH), ("wang", WANG_TRUTH)])
 def test_a_table_without_noise_gives_back_its_parameters(law, truth):
     found = fit(table(truth, law=law, noise=0.0, seeds=2), law=law, bootstrap=20)
     np.testing.assert_allclose(found.point, truth, rtol=1e-4)
@@ -47,7 +48,7 @@ def test_a_table_without_noise_gives_back_its_parameters(law, truth):
     assert not found.lack_of_fit.fails
 
 
-@pytest.mark.parametrize(("law", "truth"), [("hyperbolic", HYPERBOLIC_TRUTH), ("wang", WANG_TRUTH)])
+@pytest.mark.parametrize(("law", "truth"), [("peaked", PEAKED_TRUTH), ("wang", WANG_TRUTH)])
 def test_a_noisy_table_gives_back_the_surface(law, truth):
     found = fit(table(truth, law=law, noise=0.01, seeds=5), law=law, bootstrap=50)
     for n, m in ((1000, 4000), (5000, 5000), (10_000, 160_000)):
@@ -109,7 +110,7 @@ def test_wangs_law_leaves_out_trials_on_synthetic_images_alone():
     both = pd.concat(
         [rows, rows[rows["arm"] == "alone"].assign(arm="closed-set", address=lambda t: t["address"] + "s")]
     )
-    found = [fit(both, arm="closed-set", law=law, bootstrap=20) for law in ("hyperbolic", "wang")]
+    found = [fit(both, arm="closed-set", law=law, bootstrap=20) for law in ("peaked", "wang")]
     assert found[0].n_trials - found[1].n_trials == 3 * 9
     assert "the law 'wang' says nothing about synthetic images alone" in found[1].error(0, 1000, 1000).reason
     with pytest.raises(FitError, match="the arm 'alone' has 0 mixed cells, too few for the 2 parameters of the law"):
@@ -121,7 +122,7 @@ def test_wangs_law_leaves_out_trials_on_synthetic_images_alone():
 
 @pytest.fixture(scope="module")
 def calm():
-    """A fit to a table of the hyperbolic law without harm, three replicates."""
+    """A fit to a table of the peaked law without harm, three replicates."""
     return fit(table(CALM, noise=0.01), bootstrap=100)
 
 
@@ -165,13 +166,13 @@ def test_replacement_says_what_synthetic_images_alone_are_worth():
     rows = table(noise=0.01)
     alone = [
         {"n_real": 0, "n_synthetic": m, "n_generator": n, "arm": "closed-set", "subset_seed": seed, "trial_seed": n}
-        | {"address": f"alone-{n}-{m}-{seed}", "cross_entropy": float(HYPERBOLIC.error(HYPERBOLIC_TRUTH, 0.0, m, n))}
+        | {"address": f"alone-{n}-{m}-{seed}", "cross_entropy": float(PEAKED.error(PEAKED_TRUTH, 0.0, m, n))}
         for n in (5000, 10_000)
         for m in (10_000, 40_000)
         for seed in range(3)
     ]
     found = fit(pd.concat([rows, pd.DataFrame(alone)], ignore_index=True), bootstrap=50)
-    truth = float(HYPERBOLIC.equivalent(HYPERBOLIC_TRUTH, 0.0, 40_000.0, 10_000.0))
+    truth = float(PEAKED.equivalent(PEAKED_TRUTH, 0.0, 40_000.0, 10_000.0))
     assert found.replacement(40_000, 10_000).point == pytest.approx(truth, rel=0.1)
     with pytest.raises(ValueError, match="say n_generator= one of 5000, 10000"):
         found.replacement(40_000)
@@ -216,7 +217,7 @@ REFUSED = {
     "two recipes": (lambda t: t.assign(recipe=t["subset_seed"].astype(str)), "the table has 2 recipes with trials"),
     "few mixtures": (
         lambda t: t[~mixtures_of(t) | (t["n_synthetic"] == 1000)],
-        "the arm 'closed-set' has 1 mixed cells, too few for the 3 parameters of the law 'hyperbolic'",
+        "the arm 'closed-set' has 1 mixed cells, too few for the 3 parameters of the law 'peaked'",
     ),
 }
 
@@ -233,7 +234,7 @@ def test_a_table_that_cannot_answer_is_refused(case):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"law": "linear"}, "there is no law 'linear'; known are auto, hyperbolic, wang"),
+        ({"law": "linear"}, "there is no law 'linear'; known are auto, hyperbolic, scaled, peaked, wang"),
         ({"arm": "open-set"}, "no trial has the arm 'open-set'; the table has 'closed-set'"),
         ({"recipe": "resnet"}, "no trial has the recipe 'resnet'"),
         ({"response": "error"}, "the table has no column 'error'"),
