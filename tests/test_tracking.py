@@ -6,14 +6,17 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
 from realfake.intervals import Interval, withheld
-from realfake.tracking import LiveLog, TrackingError, curves, track, ui_command
-from realfake.tracking.runs import TAG_CHARACTERS, flat, joined, split
+from realfake.queries import QueryError, curves
+from realfake.tracking import LiveLog, TrackingError, flat, track, ui_command
+from realfake.tracking.texts import TAG_CHARACTERS, joined, packed, split, unpacked
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: connections are refused
 DIGITS = {"type": "Dataset", "address": "dataset-aaaaaaaaaaaa", "name": "digits", "split": "train"}
@@ -93,7 +96,7 @@ def analysis(digest="a" * 64, cells=None):
         "settings": {"bootstrap": 400, "seed": 0, "responses": ["cross_entropy", "error"]},
         "cells": [cell(m) for m in EQUIVALENTS] if cells is None else cells,
         "ladder": [{**rung, "n_real": n, **measured} for n in (25, 50, 100)],
-        "fits": [{"arm": "closed-set", "law": "hyperbolic", "parameters": {"alpha": interval(0.4)}}],
+        "fits": [{"arm": "closed-set", "law": "peaked", "parameters": {"alpha": interval(0.4)}}],
         "sentences": ["On digits, 800 images beside 50 real ones were worth > 50 more real images."],
         "warnings": [],
     }
@@ -168,7 +171,7 @@ def test_a_diverged_trial_is_a_failed_run_without_numbers(uri):
     mirrored(uri, "diverged", [row(), row(50, 50, status="diverged")])
     failed = [run for run in runs(uri, "diverged", "trial") if run.data.tags["realfake.status"] == "diverged"]
     assert [run.info.status for run in failed] == ["FAILED"]
-    assert failed[0].data.metrics == {}
+    assert failed[0].data.metrics == {"seconds": 1.5}
     assert failed[0].data.params["n_synthetic"] == "50"
     assert runs(uri, "diverged", "study")[0].data.metrics == {"trials": 2, "diverged": 1}
     assert mirrored(uri, "diverged", [row(), row(50, 50, status="diverged")])["trials_new"] == 0
@@ -205,11 +208,13 @@ def test_the_study_run_says_what_was_found_and_holds_the_files(uri, tmp_path):
     mirrored(uri, "files", artifacts=tmp_path)
     (run,) = runs(uri, "files", "study")
     assert joined("realfake.sentences", run.data.tags) == analysis()["sentences"]
-    assert joined("realfake.fits", run.data.tags) == analysis()["fits"]
+    assert unpacked("realfake.fits", run.data.tags) == {"fits": analysis()["fits"], "alternatives": []}
     assert run.data.tags["mlflow.note.content"].startswith("How many are worth one?\n\nOn digits")
     assert (run.info.status, run.data.params["bootstrap"]) == ("FINISHED", "400")
     client = MlflowClient(uri)
-    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"report.html", "figures"}
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"report.html", "figures", "fits.json"}
+    kept = client.download_artifacts(run.info.run_id, "fits.json", str(tmp_path / "figures"))
+    assert json.loads(Path(kept).read_text()) == {"analysis": analysis()}
 
 
 @pytest.mark.parametrize("stage", ["create_run", "log_batch", "set_terminated"])
@@ -296,7 +301,9 @@ def test_curves_can_be_asked_by_size_and_arm(uri):
     assert list(curves(study="asked", arm="repeat", uri=uri)["arm"]) == ["repeat"]
     everything = curves(uri=uri)
     assert {"asked"} < set(everything["study"])
-    assert list(everything) == list(curves(study="asked", arm="no such arm", uri=uri))
+    assert list(everything) == list(curves(study="asked", n_real=7, uri=uri))
+    with pytest.raises(QueryError, match="no curve has the arm 'closed-sets'; did you mean 'closed-set'"):
+        curves(study="asked", arm="closed-sets", uri=uri)
 
 
 def test_curves_of_synthetic_images_alone_are_told_apart_by_their_generator(uri):
@@ -320,6 +327,17 @@ def test_split_text_comes_together_again():
     assert len(tags) > 2
     assert all(len(text) <= TAG_CHARACTERS for text in tags.values())
     assert joined("realfake.cells", {**tags, "realfake.cell": "other"}) == value
+    assert joined("realfake.fits", tags) is None
+
+
+def test_packed_draws_come_out_exactly_and_take_less_room():
+    draws = np.random.default_rng(0).lognormal(0, 3, (400, 7)).tolist()
+    value = [[float(f"{number:.8g}") for number in row] for row in draws]
+    tags, plain = packed("realfake.fits", value), split("realfake.fits", value)
+    assert all(len(text) <= TAG_CHARACTERS for text in tags.values())
+    assert unpacked("realfake.fits", {**tags, "realfake.fitness": "other"}) == value
+    assert sum(map(len, tags.values())) < 0.65 * sum(map(len, plain.values()))
+    assert unpacked("realfake.fits", {}) is None
 
 
 def test_a_real_analysis_comes_back_whole(uri):

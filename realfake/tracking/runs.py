@@ -1,7 +1,7 @@
 """What a study looks like in MLflow, as plain data: the runs of its trials, its curves and the study itself.
 
-Names of tags, parameters and metrics are decided here, and how the cells of a curve are written into tags and read back
-exactly. Nothing here talks to MLflow: see ``mirror``. The numbers come from ``analysis``.
+Names of tags, parameters and metrics are decided here, and what is written into tags. Nothing here talks to MLflow: see
+``mirror`` and ``reading``; how long values become tags is in ``texts``. The numbers come from ``analysis``.
 """
 
 import hashlib
@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realfake.intervals import Interval
+from realfake.tracking.texts import TAG_CHARACTERS, packed, split
 
 KIND, STUDY, ADDRESS, DIGEST = "realfake.kind", "realfake.study", "realfake.address", "realfake.digest"
 SUPERSEDED, STATUS, CELLS = "realfake.superseded_by", "realfake.status", "realfake.cells"
+FITS, TRIALS, SETTINGS, WARNINGS = "realfake.fits", "realfake.trials", "realfake.settings", "realfake.warnings"
 NOTE, NAME = "mlflow.note.content", "mlflow.runName"
 REAL_ONLY = "real-only"
 SEEDS = ("subset_seed", "generator_seed", "pool_seed", "trial_seed")
@@ -24,7 +26,6 @@ NUMBERS = ("n_real", "n_synthetic", "n_generator", "real_budget", "external_budg
 SIZES = ("n_real", "n_synthetic", "n_generator", "replicates", "diverged")
 MEASURED = ("error", "cross_entropy")
 DERIVED = ("equivalent", "equivalent_from_error", "value", "average_value", "resolution")
-TAG_CHARACTERS = 4900  # 8000 are allowed; servers before MLflow 2.13 allow 5000
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Run:
 
 
 def trial_run(record: dict[str, Any], row: dict[str, Any], datasets: Mapping[str, dict[str, Any]]) -> Run:
-    """Return a trial as a run. One that diverged has no metrics: its numbers mean nothing."""
+    """Return a trial as a run. One that diverged has no metrics but its seconds: its numbers mean nothing."""
     spec, result = record["spec"], record["result"]
     ok = result["status"] == "ok"
     facts = _scalars({**spec.get("recipe", {}), **result, **row, "seconds": record["seconds"]})
@@ -55,7 +56,7 @@ def trial_run(record: dict[str, Any], row: dict[str, Any], datasets: Mapping[str
         name=record["address"],
         tags={STATUS: result["status"], **split("realfake.environment", result.get("environment", {}))},
         params={name: value for name, value in facts.items() if name not in unwanted},
-        metrics=[(name, facts[name], 0) for name in NUMBERS if ok and name in facts],
+        metrics=[(name, facts[name], 0) for name in (NUMBERS if ok else ("seconds",)) if name in facts],
         inputs=_inputs(spec, datasets),
         status="FINISHED" if ok else "FAILED",
         started=record["started"],
@@ -83,19 +84,33 @@ def curve_runs(study: str, analysis: dict[str, Any]) -> Iterator[Run]:
         yield _curve_run(study, analysis["digest"], {"arm": REAL_ONLY, "recipe": recipe}, rungs, points)
 
 
-def study_run(study: str, question: str, analysis: dict[str, Any], records: list[dict[str, Any]]) -> Run:
-    """Return the run that says what a study has found: sentences, warnings and fits, as text in tags."""
+def study_run(
+    study: str,
+    question: str,
+    analysis: dict[str, Any],
+    records: list[dict[str, Any]],
+    rows: Mapping[str, dict[str, Any]],
+) -> Run:
+    """Return the run that says what a study has found, in tags: sentences, warnings, settings, fits with their draws.
+
+    ``rows`` by address name the arm and the recipe of every trial.
+    """
     digest = analysis["digest"]
     note = "\n\n".join([question.strip(), *analysis.get("sentences", []), *analysis.get("warnings", [])])
-    texts = [split(f"realfake.{name}", analysis.get(name, [])) for name in ("sentences", "warnings", "fits")]
-    found = {name: text for parts in texts for name, text in parts.items()}
+    found = {
+        **split("realfake.sentences", analysis.get("sentences", [])),
+        **split(WARNINGS, analysis.get("warnings", [])),
+        **split(SETTINGS, analysis.get("settings", {})),
+        **packed(FITS, {name: analysis.get(name, []) for name in ("fits", "alternatives")}),
+        **packed(TRIALS, _members(records, rows)),
+    }
     address = _named("study", study, digest)
     diverged = sum(record["result"]["status"] != "ok" for record in records)
     return Run(
         kind="study",
         address=address,
         name=f"{study} {digest[:12]}",
-        tags={NOTE: note[:TAG_CHARACTERS], **found, DIGEST: digest, ADDRESS: address},
+        tags={ADDRESS: address, DIGEST: digest, NOTE: note[:TAG_CHARACTERS], **found},  # address first: see open_mirror
         params={"study": study, **_scalars(analysis.get("settings", {}))},
         metrics=[("trials", len(records), 0), ("diverged", diverged, 0)],
     )
@@ -126,16 +141,17 @@ def columns() -> list[str]:
     return ["arm", "recipe", *SIZES, *measured, "equivalent_by", *derived]
 
 
-def split(name: str, value: Any) -> dict[str, str]:
-    """Return a value as JSON over as many tags as it needs; ``joined`` puts it together again."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    starts = range(0, len(text), TAG_CHARACTERS)
-    return {f"{name}.{i:03}": text[start : start + TAG_CHARACTERS] for i, start in enumerate(starts)}
+def _members(records: Iterable[dict[str, Any]], rows: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, list[str]]]:
+    """The addresses of the trials of a study by recipe and arm.
 
-
-def joined(name: str, tags: Mapping[str, str]) -> Any:
-    """Return the value that ``split`` has laid over the tags of this name."""
-    return json.loads("".join(tags[key] for key in sorted(tags) if key.startswith(f"{name}.")))
+    Both are named among the trials of a study, so that a new trial may give an old one another name. Runs of trials
+    never change; the names of today stand in the study run.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for name in (record["address"] for record in records):
+        row = rows.get(name, {})
+        found.setdefault(str(row.get("recipe", "")), {}).setdefault(str(row.get("arm", "")), []).append(name)
+    return found
 
 
 def _inputs(spec: dict[str, Any], datasets: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
