@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from realfake.analysis import analyse as analyse
+    from realfake.choice import compare as compare
+    from realfake.choice import fit as fit
+    from realfake.claims import judge as judge
     from realfake.execution import run as run
-    from realfake.fits import fit as fit
+    from realfake.hypotheses import Claim as Claim
+    from realfake.hypotheses import wang_claims as wang_claims
     from realfake.intervals import Interval as Interval
+    from realfake.matched_pairs import wang as wang
+    from realfake.planning import Costs as Costs
+    from realfake.planning import plan as plan
+    from realfake.queries import curves as curves
+    from realfake.queries import trials as trials
     from realfake.resources import Where as Where
+    from realfake.spec import Adaptive as Adaptive
     from realfake.spec import ClosedSet as ClosedSet
     from realfake.spec import Dataset as Dataset
     from realfake.spec import External as External
@@ -25,21 +35,24 @@ if TYPE_CHECKING:
     from realfake.spec import address as address
     from realfake.spec import real_budget as real_budget
     from realfake.store import Store as Store
-    from realfake.tracking import curves as curves
     from realfake.values import SpecError as SpecError
 
 _HOME = {
     "analysis": ("analyse",),
+    "claims": ("judge",),
+    "choice": ("compare", "fit"),
     "execution": ("run",),
-    "fits": ("fit",),
+    "hypotheses": ("Claim", "wang_claims"),
     "intervals": ("Interval",),
+    "matched_pairs": ("wang",),
+    "planning": ("Costs", "plan"),
+    "queries": ("curves", "trials"),
     "resources": ("Where",),
     "spec": (
-        *("ClosedSet", "Dataset", "External", "Pool", "Recipe", "Relabel", "Repeat", "Study", "Subset", "Trial"),
-        *("address", "real_budget"),
+        *("Adaptive", "ClosedSet", "Dataset", "External", "Pool", "Recipe", "Relabel", "Repeat"),
+        *("Study", "Subset", "Trial", "address", "real_budget"),
     ),
     "store": ("Store",),
-    "tracking": ("curves",),
     "values": ("SpecError",),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

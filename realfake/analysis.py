@@ -10,22 +10,27 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from realfake.choice import Comparison, choose
+from realfake.claims import judge
+from realfake.contrasts import laws_that_hold
 from realfake.equivalence import Fit
 from realfake.fits import Evidence, FitError, PerImage, fit_evidence, gather
+from realfake.hypotheses import Claim
 from realfake.intervals import Interval, interval_of_draws, withheld
 from realfake.inversion import invert, mean_response, real_curve
+from realfake.matched_pairs import LARGEST_LN_C2, Wang, match, no_answer
 from realfake.sentences import controls, sentences
 from realfake.trial_table import REAL_ONLY, RESPONSES, Frame, normalised, select
+from realfake.values import canonical
 
 SCHEMA = 1
-REVISION = 3  # raise it when the same table would get other numbers: cached documents are then made anew
-LARGEST_LN_C2 = 20.0  # beyond it c2 is called unbounded
+REVISION = 4  # raise it when the same table would get other numbers: cached documents are then made anew
 
 
 @dataclass
@@ -34,6 +39,7 @@ class Reading:
 
     evidence: Evidence | None = None
     fit: Fit | None = None
+    comparison: Comparison | None = None  # of the laws that could be fitted
     inverted: list[Interval] = field(default_factory=list)  # one a cell
     trouble: str = ""  # why there is no evidence or no fit
 
@@ -50,14 +56,23 @@ class Reading:
         return self.fit is not None and not (self.fit.lack_of_fit is not None and self.fit.lack_of_fit.fails)
 
 
-def digest(table: Frame, *, per_image: PerImage | None = None, bootstrap: int = 400, seed: int = 0) -> str:
-    """sha256 of the normalised table, the settings and this code's revision: equal digests, equal documents."""
+def digest(
+    table: Frame,
+    *,
+    per_image: PerImage | None = None,
+    bootstrap: int = 400,
+    seed: int = 0,
+    claims: Sequence[Claim] = (),
+) -> str:
+    """sha256 of the normalised table, settings, claims and this code's revision: equal digests, equal documents."""
     sha = hashlib.sha256(f"{SCHEMA} {REVISION} {bootstrap} {seed}".encode())
     ordered = normalised(table)
     sha.update(ordered[sorted(ordered.columns)].to_csv(index=False).encode())
     for address in sorted(per_image or {}):
         for response, values in sorted((per_image or {})[address].items()):
             sha.update(f"{address} {response}".encode() + np.ascontiguousarray(values, dtype=float).tobytes())
+    if claims:
+        sha.update(json.dumps(canonical(tuple(claims))).encode())
     return sha.hexdigest()
 
 
@@ -68,11 +83,13 @@ def analyse(
     bootstrap: int = 400,
     seed: int = 0,
     context: dict[str, Any] | None = None,
+    claims: Sequence[Claim] = (),
 ) -> dict[str, Any]:
     """The whole document for a table of trials; strict JSON values, every number an `Interval.to_json`.
 
     `context` words the sentences: "data", "model", "init", "budget", and "generators": {arm: text}. An arm with too few
-    data keeps its cells; the reason is among the warnings. Raises FitError for a table that makes no sense at all.
+    data keeps its cells; the reason is among the warnings. `claims` were declared before the runs; each gets a row with
+    its verdict. Raises FitError for a table that makes no sense at all.
     """
     ordered = normalised(table)
     responses = [name for name in RESPONSES if name in ordered]
@@ -88,16 +105,27 @@ def analyse(
     warnings += _fit_warnings(fits)
     return {
         "schema": SCHEMA,
-        "digest": digest(table, per_image=per_image, bootstrap=bootstrap, seed=seed),
+        "digest": digest(table, per_image=per_image, bootstrap=bootstrap, seed=seed, claims=claims),
         "settings": settings,
         "cells": [cell for cell in cells if cell["arm"] != REAL_ONLY],
         "ladder": [_ladder_entry(cell) for cell in cells if cell["arm"] == REAL_ONLY],
         "fits": [fit.to_json() for fit in fits],
         "wang": [_wang(key, reading) for key, reading in readings.items() if key[1] != REAL_ONLY],
+        "comparisons": [
+            {"recipe": key[0], "arm": key[1], "response": key[2], **reading.comparison.to_json()}
+            for key, reading in readings.items()
+            if reading.comparison is not None
+        ],
+        "claims": judge(claims, ordered, per_image=per_image, bootstrap=bootstrap, seed=seed, laws=_laws(readings)),
         "controls": controls(cells),
         "sentences": sentences(cells, fits, context or {}),
         "warnings": list(dict.fromkeys(warnings)),
     }
+
+
+def _laws(readings: dict[tuple[str, str, str], Reading]) -> dict[tuple[str, str, str], tuple[str, ...]]:
+    """The laws that hold for each (recipe, arm, response)."""
+    return {key: laws_that_hold(reading.fit) for key, reading in readings.items()}
 
 
 def _arms(table: Frame) -> list[tuple[str, str]]:
@@ -132,7 +160,8 @@ def _read(
         return Reading(evidence)
     reading = Reading(evidence, inverted=invert(evidence, real_curve(evidence)))
     try:
-        reading.fit = fit_evidence(evidence)
+        reading.comparison = choose(evidence)
+        reading.fit = reading.comparison.fit
     except FitError as error:
         warnings.append(f"{where}: {error}")
         reading.trouble = str(error)
@@ -205,11 +234,17 @@ def _worth(of: dict[str, Reading], n: float, m: float, generator: float) -> dict
         "equivalent": {response: value.to_json() for response, value in equivalents.items()},
         "equivalent_by": by[primary],
         "equivalent_by_response": by,
+        "signs": _signs(first.fit, n, m, generator) if by_law else {},
         "inversion": {response: value.to_json() for response, value in inversions.items()},
         "value": (first.fit.value(n, m, generator) if by_law and first.fit is not None else unfit).to_json(),
         "average_value": equivalents[primary].scaled(1 / m).to_json(),
         "resolution": resolution.to_json(),
     }
+
+
+def _signs(fit: Fit | None, n: float, m: float, generator: float) -> dict[str, str]:
+    """What each law of the set says of the sign of an equivalent."""
+    return {law: answer.sign for law, answer in fit.by_law(n, m, generator).items()} if fit else {}
 
 
 def _why_no_law(reading: Reading) -> str:
@@ -225,7 +260,7 @@ def _ladder_entry(cell: dict[str, Any]) -> dict[str, Any]:
 def _wang(key: tuple[str, str, str], reading: Reading) -> dict[str, Any]:
     """Wang's law fitted to the same trials: its parameters and c2, or why not."""
     recipe, arm, response = key
-    named = {"arm": arm, "recipe": recipe, "response": response}
+    named = {"arm": arm, "recipe": recipe, "response": response, "pairs_fit": _pairs_fit(key, reading).to_json()}
     if reading.evidence is None:
         return {**named, "parameters": {}, "c2": withheld(reading.trouble).to_json(), "reason": reading.trouble}
     try:
@@ -243,6 +278,12 @@ def _wang(key: tuple[str, str, str], reading: Reading) -> dict[str, Any]:
         "reason": fit.reason,
         "lack_of_fit": fit.lack_of_fit.to_json() if fit.lack_of_fit else None,
     }
+
+
+def _pairs_fit(key: tuple[str, str, str], reading: Reading) -> Wang:
+    """Wang's own procedure on the same trials."""
+    recipe, arm, response = key
+    return no_answer(arm, recipe, response, reading.trouble) if reading.evidence is None else match(reading.evidence)
 
 
 def _fit_warnings(fits: list[Fit]) -> list[str]:

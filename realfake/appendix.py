@@ -15,11 +15,13 @@ import pandas as pd
 from realfake.figures import Frame
 from realfake.intervals import Interval
 from realfake.laws import LAWS, POWER
+from realfake.matched_pairs import PROVENANCE, PUBLISHED_C2
 from realfake.page import Html, Part, bullets, join, linked, paragraphs, table, tag
-from realfake.tables import NOTHING, REAL_ONLY, RESPONSES, count, shown
+from realfake.tables import CLAIM_HEADER, NOTHING, REAL_ONLY, RESPONSES, claim_notes, claim_rows, count, shown
 
 LACK_OF_FIT_LEVEL = 0.05
 LEVELS = {"arms": "arm", "volumes": "volume"}
+FINISHED = ("ok", "finished")  # the status of a trial with a result: of a record, of a table without records
 
 
 # --------------------------------------------------------------------------------------------------------------- laws
@@ -38,11 +40,33 @@ def _wang(found: list[dict[str, Any]]) -> Html:
             str(RESPONSES.get(one["response"], one["response"])),
             shown(Interval.from_json(one["c2"])),
             _words(_ended(one) if one.get("status") else one.get("reason") or NOTHING),
+            *_by_pairs(one.get("pairs_fit")),
         ]
         for one in found
     ]
     title = tag("h3", f"Beside it: {LAWS['wang'].source.split(',')[0]}, c2")
-    return join([title, table(("arm", "response", "c2", "fit"), rows)]) if rows else Html("")
+    header = ("arm", "response", "c2", "fit", "c2 by matched pairs", "pairs")
+    return join([title, table(header, rows), _published_c2()]) if rows else Html("")
+
+
+def _by_pairs(found: dict[str, Any] | None) -> list[Part]:
+    """The authors' own procedure on the same trials: its c2, and the pairs behind it."""
+    if not found:
+        return [NOTHING, NOTHING]
+    missed = f", missed by a factor of {found['typical_miss']:.2f} at the median" if found["typical_miss"] else ""
+    used = f"{count(found['n_pairs'], 'pair')}{missed}, {found['n_censored']} beyond the ladder; {found['status']}"
+    return [shown(Interval.from_json(found["c2"])), _words(f"{used} ({found['reason']})" if found["reason"] else used)]
+
+
+def _published_c2() -> Html:
+    rows = [[data, regime, f"{c2:g}"] for data, regime, c2 in PUBLISHED_C2]
+    return table(("data", "generator", "published c2"), rows, f"Published c2, {PROVENANCE}.")
+
+
+def claims(analysis: dict[str, Any]) -> Html:
+    """The claims of the study with their verdicts."""
+    rows: list[list[Part]] = [[*map(_words, row[:2]), *row[2:]] for row in claim_rows(analysis)]
+    return join([table(CLAIM_HEADER, rows), paragraphs(claim_notes(analysis), "note")]) if rows else Html("")
 
 
 def _fit(fit: dict[str, Any]) -> Html:
@@ -197,10 +221,11 @@ def diverged_and_missing(trials: Frame, facts: dict[str, Any]) -> Html:
 
 
 def _troubled(trials: Frame) -> Iterable[list[str]]:
-    status = trials["status"].fillna("missing") if "status" in trials else pd.Series("finished", index=trials.index)
+    status = trials["status"].fillna("missing") if "status" in trials else pd.Series(FINISHED[0], index=trials.index)
     measured = [name for name in RESPONSES if name in trials]
-    absent = trials[measured].isna().all(axis="columns") & (status == "finished")
-    troubled = trials.assign(what=status.mask(absent, "no number")).query("what != 'finished'")
+    absent = trials[measured].isna().all(axis="columns") & status.isin(FINISHED)
+    told = trials.assign(what=status.mask(absent, "no number"))
+    troubled = told[~told["what"].isin(FINISHED)]
     troubled = troubled.assign(arm=troubled["arm"].where(troubled["n_synthetic"] > 0, REAL_ONLY))
     for (arm, n_real, n_synthetic, what), own in troubled.groupby(["arm", "n_real", "n_synthetic", "what"]):
         if not math.isnan(n_real):

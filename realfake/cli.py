@@ -7,6 +7,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,11 @@ def main() -> None:
 @json_option
 def run(study: str, where: Where, dry_run: bool, as_json: bool) -> None:
     """Make what STUDY needs and lacks, then print its answer. Run it again to resume."""
-    file = studyfile.read(study)
+    file = _read(study, where)
+    if file.study.claims:
+        from realfake import claims
+
+        claims.refuse_unknown_arms(file.study)
     if dry_run:
         return _dry_run(file, where)
     from realfake import execution
@@ -90,7 +95,7 @@ def run(study: str, where: Where, dry_run: bool, as_json: bool) -> None:
         click.echo(f"{name}: {why}", err=True)
     if board is None:
         click.echo("everything is made: 0 fits, 0 images, 0 trials", err=True)
-    _conclude(file, where, as_json)
+    _conclude(_read(study, where), where, as_json)
     if board and board.failed:
         click.echo(f"{len(board.failed)} things could not be made; run the same command to try them again", err=True)
         sys.exit(1)
@@ -104,7 +109,7 @@ def status(study: str, where: Where, as_json: bool) -> None:
     """Say how much of STUDY is made."""
     from realfake import results, synthesis
 
-    file, store = studyfile.read(study), Store(where.store)
+    file, store = _read(study, where), Store(where.store)
     found = results.state(file.study.trials, store)
     pools = results.volumes(file.study.trials)
     lacking = sum(len(synthesis.missing(store, pool, size)) for pool, size in pools.items())
@@ -134,11 +139,43 @@ def fit(study: str | None, table: str | None, where: Where, as_json: bool) -> No
 
         analysis, said = analyse(pd.read_csv(table)), {"study": table, "question": ""}
     elif study:
-        file = studyfile.read(study)
+        file = _read(study, where)
         _, analysis, said = results.answer(file, where)
     else:
         raise click.UsageError("give a STUDY or --table FILE")
     click.echo(json.dumps(analysis) if as_json else tables.terminal(analysis, said))
+
+
+@command(f"realfake plan {EXAMPLE_STUDY} --target-error 0.2 --real-cost 30")
+@click.argument("study", type=click.Path(), required=False)
+@click.option("--table", type=click.Path(exists=True, dir_okay=False), help="A CSV of trials from anywhere, instead.")
+@click.option("--target-error", "target", type=float, help="The response to reach for the least: 0.2 is 20 %.")
+@click.option("--budget", type=float, help="Or the money to reach the lowest response for.")
+@click.option("--real-cost", "real", type=float, help="One labelled real image (nothing measures it: always needed).")
+@click.option("--synthetic-cost", "synthetic", type=float, help="One synthetic image.")
+@click.option("--generator-cost", "generator", type=float, help="Fitting one generator.")
+@click.option("--training-cost", "training", type=float, help="One training.")
+@click.option("--response", type=click.Choice(["error", "cross_entropy"]), default="error", show_default=True)
+@click.option("--arm", help="The arm whose synthetic images could be made, where the study has several.")
+@click.option("--recipe", help="The recipe, where the study has several.")
+@where_options
+@json_option
+def plan(study: str | None, table: str | None, where: Where, as_json: bool, **asked: Any) -> None:
+    """Say what to buy: real labels, synthetic images or both, and which trials to run next to be surer.
+
+    All costs are in one unit. If only --real-cost is given, it is the seconds to label an image, and the others are
+    the seconds that were measured; else those that are not given are 0.
+    """
+    from realfake import purchasing
+
+    question = purchasing.Question(**asked)
+    if table:
+        found = purchasing.of_table(table, question)
+    elif study:
+        found = purchasing.of_study(_read(study, where), where, question)
+    else:
+        raise click.UsageError("give a STUDY or --table FILE")
+    click.echo(json.dumps(found.to_json()) if as_json else found.to_text())
 
 
 @command(f"realfake report {EXAMPLE_STUDY}")
@@ -148,7 +185,7 @@ def report(study: str, where: Where) -> None:
     """Write the report of STUDY from what is made, and print where it is."""
     from realfake import results
 
-    file = studyfile.read(study)
+    file = _read(study, where)
     click.echo(results.publish(file, where, *results.answer(file, where)))
 
 
@@ -159,32 +196,40 @@ def track(study: str, where: Where) -> None:
     """Mirror the records of STUDY into MLflow; what is there already is left alone."""
     from realfake import results
 
-    file = studyfile.read(study)
+    file = _read(study, where)
     rows, analysis, _ = results.answer(file, where)
     counts = results.mirror(file, where, rows, analysis)
     click.echo("MLflow has it all already" if counts is None else json.dumps(counts))
 
 
-@command("realfake curves --study quickstart --json")
-@click.option("--study", help="Only this study (its name).")
+@command("realfake curves --study quickstart --at 200,3200 --json")
+@click.option("--study", multiple=True, help="Only this study (its name); several are compared.")
 @click.option("--n-real", type=int, help="Only beside this many real images.")
-@click.option("--arm", help="Only this arm.")
+@click.option("--arm", multiple=True, help="Only this arm; several are compared.")
+@click.option("--at", multiple=True, help="Ask the fits at n,m: any number of real and of synthetic images.")
+@click.option("--metric", default="", help="equivalent, effective, value, average_value, error or cross_entropy.")
+@click.option("--response", default="", help="Read from cross_entropy or error (default: that of the headline).")
+@click.option("--law", default="", help="Only by this law, of those whose fits were kept.")
 @click.option("--uri", help="The MLflow tracking URI (default: that of --on, or the file in the store).")
 @click.option("--all", "every", is_flag=True, help="Also curves that a later analysis has superseded.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @where_options
 @json_option
-def curves(uri: str | None, where: Where, every: bool, as_csv: bool, as_json: bool, **asked: Any) -> None:
-    """Query equivalence curves from MLflow alone; the store is not needed."""
-    from realfake import tables, tracking
+def curves(
+    uri: str | None, where: Where, at: tuple[str, ...], every: bool, as_csv: bool, as_json: bool, **asked: Any
+) -> None:
+    """Query equivalence curves, or their answers at any point, from MLflow alone; the store is not needed."""
+    from realfake import listing, queries
 
-    found = tracking.curves(**asked, uri=uri or where.tracking_uri(), all=every)
+    points = [queries.point(text) for text in at]
+    found = queries.curves(**asked, at=points, uri=uri or where.tracking_uri(), all=every)
     if as_json:
-        click.echo(found.to_json(orient="records"))
+        click.echo(found.to_json(orient="records", double_precision=15))
     elif as_csv:
-        click.echo(found.to_csv(index=False), nl=False)
+        click.echo(queries.as_csv(found), nl=False)
     else:
-        click.echo(tables.curves(found.to_dict("records")))
+        rows = found.to_dict("records")
+        click.echo(listing.answers(rows) if "metric" in found else listing.curves(rows))
 
 
 @command("realfake show trial-8c78")
@@ -208,6 +253,16 @@ def new(images: str, out: str | None, where: Where) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------- inside
+
+
+def _read(study: str, where: Where) -> studyfile.StudyFile:
+    """Read a study file; an adaptive study with the trials of the rounds that can be told already."""
+    file = studyfile.read(study)
+    if file.study.adaptive is None:
+        return file
+    from realfake import adaptive
+
+    return replace(file, study=adaptive.grown(file.study, Store(where.store)))
 
 
 def _conclude(file: studyfile.StudyFile, where: Where, as_json: bool) -> None:
@@ -242,7 +297,9 @@ def _live(file: studyfile.StudyFile, where: Where, progress: Callable) -> Iterat
     def on_event(event: dict[str, Any]) -> None:
         progress(event)
         if event["kind"] == "trial":
-            (row,) = records.table([trials[event["address"]]], store, named_among=file.study.trials)
+            if event["address"] not in trials:  # of a later round of an adaptive study
+                trials.update({address(trial): trial for trial in _read(str(file.path), where).study.trials})
+            (row,) = records.table([trials[event["address"]]], store, named_among=tuple(trials.values()))
             live.log({"record": store.record(trials[event["address"]]), "row": row})
 
     try:
@@ -254,10 +311,12 @@ def _live(file: studyfile.StudyFile, where: Where, progress: Callable) -> Iterat
 def _dry_run(file: studyfile.StudyFile, where: Where) -> None:
     from realfake import execution
 
-    lacking = execution.dry_run(file.study, where)
+    lacking, adaptive = execution.dry_run(file.study, where), file.study.adaptive
+    rounds = max(0, adaptive.trials - len(file.study.trials)) if adaptive else 0
     click.echo(
         f"{file.study.name}: {len(lacking.fits)} generators to fit, {lacking.images:,} images to make, "
         f"{len(lacking.trials)} trials to train"
+        + (f"; then up to {rounds} more trials, chosen in rounds of {adaptive.batch}" if adaptive and rounds else "")
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from realfake import datasets, session, synthesis
+from realfake.adaptive import grown
 from realfake.board import Board, Needs, needs
 from realfake.resources import Shares, Where, shares
 from realfake.spec import Dataset, Pool, Spec, Study, Subset, Trial, address, order
@@ -26,12 +27,25 @@ Event = dict[str, Any]
 def run(study: Study, where: Where, on_event: Callable[[Event], None] = lambda event: None) -> Board | None:
     """Make everything that a study needs and lacks; return the board of the run, None if nothing was lacking.
 
+    An adaptive study is run round by round; the board is then that of the last round that made something.
     Events: ``{"kind": "dataset" | "fit" | "trial", "address", …}`` for what is made, ``{"kind": "begin", "board"}``.
     Raises SpecError, DatasetError, ResourceError or StoreError before Ray starts if the study cannot be run.
     """
     store = Store(where.store)
     store.check_writable()
     store.sweep_scratch()
+    board = None
+    while True:
+        made = _round(study, store, where, on_event)
+        board = made or board
+        longer = study if made and made.failed else grown(study, store)
+        if len(longer.trials) == len(study.trials):
+            return board
+        study = longer
+
+
+def _round(study: Study, store: Store, where: Where, on_event: Callable[[Event], None]) -> Board | None:
+    """Make what the trials of a study need and lack."""
     import_datasets(study, store, where, on_event)
     check(study, store)
     lacking = needs(study.trials, store)

@@ -1,10 +1,20 @@
 """The numbers behind each figure, as tidy tables: what is drawn, and what is written as CSV beside the drawing.
 
-Here: which cells, trials and bounds each figure shows. Not here: matplotlib (`drawing`), or any estimate (`fits`).
+Here: which cells, trials and bounds each figure shows. Not here: rows of fitted laws (`fitted`), matplotlib
+(`drawing`), or any estimate (`fits`).
 
-Every table has the columns of `COLUMNS`. `kind` says what a row is: "mean" (a cell with its interval), "trial" (one
-trial), "diverged" (one trial without a number) or "law" (a point of the fitted curve). `point` is empty where a value
-is censored or withheld: the bound then stands in `bound`, and `censored` says on which side the truth lies.
+Every table has the columns of `COLUMNS`, and a row is the value of `quantity` at (n_real, n_synthetic). `kind` says
+what the row is:
+
+    mean, trial, diverged       a cell with its interval, one trial, one trial without a number
+    law                         a point of the fitted law, with its band
+    inversion                   an equivalent read off the real-only ladder, beside the law's
+    contour, budget, cheapest   a point of a line of equal response (its band is that of n_real), of a line of equal
+                                cost at a price of synthetic images, and the cheapest mix at that price
+    in the set, outside the set, set    one law's answer, and what the laws of the set span together
+
+`point` is empty where a value is censored or withheld: the bound then stands in `bound`, and `censored` says on which
+side the truth lies.
 """
 
 from __future__ import annotations
@@ -13,67 +23,69 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from realfake.intervals import Interval
-from realfake.laws import REAL_NAMES, real_error
-from realfake.tables import REAL_ONLY, RESPONSES, Arm, arms, flat_interval, interval, ladder, main_response, recipes
+from realfake.equivalence import Fit
+from realfake.fitted import Row, answers, bands, expected, fit_of, fits_of, parts, plane, real_curve
+from realfake.intervals import Interval, withheld
+from realfake.tables import REAL_ONLY, RESPONSES, Arm, arms, interval, inverted, ladder, main_response, recipes
 
 Frame = Any  # a pandas table or column; pandas' own types refuse much that it does
 COLUMNS = (
-    "quantity",
-    "series",
-    "n_real",
-    "n_synthetic",
-    "real_budget",
-    "kind",
-    "replicates",
-    "point",
-    "low",
-    "high",
-    "bound",
-    "censored",
-    "reason",
-    "floor",
-    "ceiling",
+    *("quantity", "series", "kind", "law"),
+    *("n_real", "n_real_low", "n_real_high", "n_synthetic", "n_generator", "real_budget", "replicates", "price"),
+    *("point", "low", "high", "bound", "censored", "reason", "floor", "ceiling"),
 )
+TEXTS = ("quantity", "series", "kind", "law", "censored", "reason")
 
 
 def figure_tables(table: Frame, analysis: dict[str, Any]) -> dict[str, Frame]:
     """The tables of all figures that have something to show, by name, the most important first."""
+    fits = fits_of(analysis)
     made = {
-        "equivalent": equivalents(table, analysis),
-        "response": responses(table, analysis),
-        "value": values(table, analysis),
-        "ladder": real_ladder(table, analysis),
+        "equivalent": equivalents(table, analysis, fits),
+        "response": responses(table, analysis, fits),
+        "value": values(table, analysis, fits),
+        "contours": planes(table, analysis, fits),
+        "laws": law_answers(analysis, fits),
+        "residuals": residuals(table, analysis, fits),
+        "ladder": real_ladder(table, analysis, fits),
     }
     return {name: data for name, data in made.items() if len(data)}
 
 
-def equivalents(table: Frame, analysis: dict[str, Any]) -> Frame:
+def equivalents(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
     """Added real equivalent of every cell, in each response; floor and ceiling are the ends of the real-only ladder."""
     rows = []
-    for arm, cell, budget in _cells(table, analysis):
+    for arm in arms(analysis):
         for response in _ordered(analysis):
-            value = interval(cell, f"equivalent.{response}")
-            if value is not None:
-                limits = _measured_range(analysis, arm.recipe, cell["n_real"])
-                rows.append(_mean_row(f"equivalent.{response}", arm.title, cell, budget, value) | limits)
+            about = (table, analysis, arm, f"equivalent.{response}")
+            fit = fit_of(fits, recipe=arm.recipe, response=response, arm=arm.name)
+            rows += [*_law(fit, about[3], arm, analysis), *_equivalent_rows(*about)]
     return _tidy(rows)
 
 
-def values(table: Frame, analysis: dict[str, Any]) -> Frame:
-    """Value of one more synthetic image in every cell."""
-    read = [(arm, cell, budget, interval(cell, "value")) for arm, cell, budget in _cells(table, analysis)]
-    return _tidy([_mean_row("value", arm.title, cell, budget, v) for arm, cell, budget, v in read if v is not None])
+def values(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
+    """Value of one more synthetic image in every cell, and by the law in between."""
+    rows: list[Row] = []
+    for arm in arms(analysis):
+        held = [(cell, value) for cell in arm.cells if (value := interval(cell, "value")) is not None]
+        fit = fit_of(fits, recipe=arm.recipe, response=main_response(analysis), arm=arm.name)
+        told = any(value.censored != "withheld" for _, value in held)
+        rows += _law(fit, "value", arm, analysis) if told else []
+        rows += [_mean_row("value", arm.title, cell, _budget(table, arm, cell), value) for cell, value in held]
+    return _tidy(rows)
 
 
-def responses(table: Frame, analysis: dict[str, Any]) -> Frame:
-    """Cross-entropy and error of every cell with its trials, and of the real-only cells at the same real sizes."""
-    rows: list[dict[str, Any]] = []
-    for arm, cell, budget in _cells(table, analysis):
-        rows += _response_rows(table, arm.title, arm.name, arm.recipe, cell, budget)
+def responses(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
+    """Cross-entropy and error of every cell with its trials, the law, and real-only cells at the same real sizes."""
+    rows: list[Row] = []
+    for arm in arms(analysis):
+        for response in RESPONSES:
+            fit = fit_of(fits, recipe=arm.recipe, response=response, arm=arm.name)
+            rows += _law(fit, response, arm, analysis)
+        for cell in arm.cells:
+            rows += _response_rows(table, arm.title, arm.name, arm.recipe, cell, _budget(table, arm, cell))
     for recipe in {arm.recipe: None for arm in arms(analysis)}:
         mixed = {cell["n_real"] for arm in arms(analysis) if arm.recipe == recipe for cell in arm.cells}
         for cell in ladder(analysis, recipe):
@@ -82,15 +94,53 @@ def responses(table: Frame, analysis: dict[str, Any]) -> Frame:
     return _tidy(rows)
 
 
-def real_ladder(table: Frame, analysis: dict[str, Any]) -> Frame:
-    """Cross-entropy and error of every real-only cell with its trials, and the fitted real-only law."""
-    rows: list[dict[str, Any]] = []
+def planes(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
+    """For each arm the lines of equal main response and of equal cost, and the measured cells."""
+    rows: list[Row] = []
+    for arm in arms(analysis):
+        fit = fit_of(fits, recipe=arm.recipe, response=main_response(analysis), arm=arm.name)
+        beside = [cell for cell in arm.cells if cell["n_real"]]
+        if fit is None or not beside:
+            continue
+        at = max((cell["n_synthetic"], cell["n_real"]) for cell in beside)[::-1]
+        if lines := plane(fit, arm.title, at):
+            cells = [*ladder(analysis, arm.recipe), *beside]
+            rows += [*lines, *(_cell_row(fit.response, arm, cell) for cell in cells)]
+    return _tidy(rows)
+
+
+def residuals(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
+    """How far every cell and trial lies from the law of its arm, in per cent of what the law expects."""
+    rows: list[Row] = []
+    for arm in arms(analysis):
+        fit = fit_of(fits, recipe=arm.recipe, response=main_response(analysis), arm=arm.name)
+        if fit is not None:
+            rows += _residual_rows(table, analysis, arm, fit)
+    return _tidy(rows)
+
+
+def law_answers(analysis: dict[str, Any], fits: list[Fit]) -> Frame:
+    """The main equivalent of each arm at its operating point, as each law that was tried has it."""
+    rows: list[Row] = []
+    for arm in arms(analysis):
+        asked = {"recipe": arm.recipe, "arm": arm.name, "response": main_response(analysis)}
+        for comparison in analysis.get("comparisons") or ():
+            if asked.items() <= comparison.items() and comparison["at"][1]:
+                rows += answers(comparison, fit_of(fits, **asked), arm.title)
+    return _tidy(rows)
+
+
+def real_ladder(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
+    """Cross-entropy and error of every real-only cell with its trials, and the real-only curve of the first fit."""
+    rows: list[Row] = []
     for recipe in recipes(analysis):
-        title = _real_title(analysis, recipe)
-        for cell in ladder(analysis, recipe):
-            rows += _response_rows(table, title, None, recipe, cell, cell["n_real"])
+        title, cells = _real_title(analysis, recipe), ladder(analysis, recipe)
         for response in RESPONSES:
-            rows += _law_rows(analysis, recipe, response, title)
+            fit = fit_of(fits, recipe=recipe, response=response)
+            sizes = [cell["n_real"] for cell in cells]
+            rows += real_curve(fit, title, sizes) if fit is not None and sizes else []
+        for cell in cells:
+            rows += _response_rows(table, title, None, recipe, cell, cell["n_real"])
     return _tidy(rows)
 
 
@@ -112,10 +162,8 @@ def cell_trials(table: Frame, arm: str | None, recipe: str, n_real: float, n_syn
 # ------------------------------------------------------------------------------------------------------------- rows
 
 
-def _cells(table: Frame, analysis: dict[str, Any]) -> Iterator[tuple[Arm, dict[str, Any], float]]:
-    for arm in arms(analysis):
-        for cell in arm.cells:
-            yield arm, cell, real_budget(table, arm.name, arm.recipe, cell["n_real"], cell["n_synthetic"])
+def _budget(table: Frame, arm: Arm, cell: Row) -> float:
+    return real_budget(table, arm.name, arm.recipe, cell["n_real"], cell["n_synthetic"])
 
 
 def _ordered(analysis: dict[str, Any]) -> list[str]:
@@ -126,52 +174,74 @@ def _real_title(analysis: dict[str, Any], recipe: str) -> str:
     return f"{REAL_ONLY}, {recipe}" if len(recipes(analysis)) > 1 else REAL_ONLY
 
 
-def _mean_row(quantity: str, series: str, cell: dict[str, Any], budget: float, value: Interval) -> dict[str, Any]:
-    flat = {name.removeprefix("x_"): part for name, part in flat_interval(value, "x").items()}
-    identity = {"n_real": cell["n_real"], "n_synthetic": cell.get("n_synthetic", 0), "real_budget": budget}
-    limits = {"floor": value.floor, "ceiling": value.ceiling}
+def _law(fit: Fit | None, quantity: str, arm: Arm, analysis: dict[str, Any]) -> list[Row]:
+    """The law's rows of an arm; those of equivalents with the ends of the real-only ladder."""
+    rows = [] if fit is None else bands(fit, quantity, arm.title, arm.cells)
+    if not quantity.startswith("equivalent"):
+        return rows
+    return [row | _measured_range(analysis, arm.recipe, row["n_real"]) for row in rows]
+
+
+def _equivalent_rows(table: Frame, analysis: dict[str, Any], arm: Arm, quantity: str) -> Iterator[Row]:
+    """The answer of every cell, and beside the law's what the ladder alone says."""
+    response = quantity.partition(".")[2]
+    for cell in arm.cells:
+        limits = _measured_range(analysis, arm.recipe, cell["n_real"])
+        for name, kind in ((quantity, "mean"), (f"inversion.{response}", "inversion")):
+            value = interval(cell, name)
+            if value is not None and not (kind == "inversion" and inverted(cell, response)):
+                row = _mean_row(quantity, arm.title, cell, _budget(table, arm, cell), value)
+                yield {**row, **limits, "kind": kind}
+
+
+def _mean_row(quantity: str, series: str, cell: Row, budget: float, value: Interval) -> Row:
     about = {"quantity": quantity, "series": series, "kind": "mean", "replicates": cell["replicates"]}
-    return {**about, **identity, **flat, **limits, "point": flat["x"]}
+    return {**about, **_identity(cell), "real_budget": budget, **parts(value)}
 
 
-def _response_rows(
-    table: Frame, series: str, arm: str | None, recipe: str, cell: dict[str, Any], budget: float
-) -> list[dict[str, Any]]:
+def _identity(cell: Row) -> Row:
+    generator = cell.get("n_generator") if cell.get("n_synthetic") else None
+    return {"n_real": cell["n_real"], "n_synthetic": cell.get("n_synthetic", 0), "n_generator": generator}
+
+
+def _cell_row(response: str, arm: Arm, cell: Row) -> Row:
+    """A measured cell in the plane, with its mean response."""
+    value = interval(cell, response) or withheld("not measured")
+    return _mean_row(response, arm.title, cell, math.nan, value)
+
+
+def _residual_rows(table: Frame, analysis: dict[str, Any], arm: Arm, fit: Fit) -> list[Row]:
+    rows: list[Row] = []
+    for cell in (*ladder(analysis, arm.recipe), *arm.cells):
+        name = arm.name if cell.get("n_synthetic") else None
+        at = (cell["n_real"], cell.get("n_synthetic", 0), cell.get("n_generator") or cell["n_real"])
+        law = expected(fit, *at)
+        own = _response_rows(table, arm.title, name, arm.recipe, cell, math.nan)
+        found = [row for row in own if row["quantity"] == fit.response and row["kind"] in ("mean", "trial")]
+        rows += [{**row, "law": fit.law, **_off(row, law)} for row in found if math.isfinite(law)]
+    return rows
+
+
+def _off(row: Row, law: float) -> Row:
+    """A row's response as per cent above what the law expects."""
+    read = {name: row.get(name) for name in ("point", "low", "high")}
+    off = {name: math.nan if value is None else 100 * (value / law - 1) for name, value in read.items()}
+    return {"quantity": f"residual.{row['quantity']}", **off, "floor": math.nan, "ceiling": math.nan}
+
+
+def _response_rows(table: Frame, series: str, arm: str | None, recipe: str, cell: Row, budget: float) -> list[Row]:
     """The mean of a cell in each response, and a row for each of its trials."""
-    n_synthetic = cell.get("n_synthetic", 0)
-    trials = cell_trials(table, arm, recipe, cell["n_real"], n_synthetic)
+    trials = cell_trials(table, arm, recipe, cell["n_real"], cell.get("n_synthetic", 0))
     rows = []
     for response in (name for name in RESPONSES if name in table):
         value = interval(cell, response)
         rows += [] if value is None else [_mean_row(response, series, cell, budget, value)]
-        about = {"quantity": response, "series": series, "n_real": cell["n_real"], "n_synthetic": n_synthetic}
+        about = {"quantity": response, "series": series, **_identity(cell)}
         for _, trial in trials.iterrows():
             point = math.nan if trial.get("status") == "diverged" else float(trial[response])
             kind = "trial" if math.isfinite(point) else "diverged"
             rows.append({**about, "real_budget": budget, "kind": kind, "replicates": 1, "point": point})
     return rows
-
-
-def _law_rows(analysis: dict[str, Any], recipe: str, response: str, series: str) -> list[dict[str, Any]]:
-    """The real-only curve of the first fit of this recipe and response, at its point estimate."""
-    parameters = _real_parameters(analysis, recipe, response)
-    sizes = [row["n_real"] for row in ladder(analysis, recipe)]
-    if parameters is None or len(sizes) < 2:
-        return []
-    grid = np.geomspace(min(sizes), max(sizes), 60)
-    about = {"quantity": response, "series": series, "n_synthetic": 0, "kind": "law"}
-    curve = real_error(parameters, grid)
-    return [{**about, "n_real": n, "real_budget": n, "point": y} for n, y in zip(grid, curve, strict=True)]
-
-
-def _real_parameters(analysis: dict[str, Any], recipe: str, response: str) -> list[float] | None:
-    for fit in analysis["fits"]:
-        held = [(fit.get("parameters") or {}).get(name) for name in REAL_NAMES]
-        points = [value["point"] for value in held if value and not value.get("censored")]
-        asked = (fit["recipe"], fit["response"]) == (recipe, response)
-        if asked and len(points) == len(REAL_NAMES) and None not in points:
-            return points
-    return None
 
 
 def _measured_range(analysis: dict[str, Any], recipe: str, n_real: float) -> dict[str, float]:
@@ -180,9 +250,9 @@ def _measured_range(analysis: dict[str, Any], recipe: str, n_real: float) -> dic
     return {"floor": min(sizes) - n_real, "ceiling": max(sizes) - n_real}
 
 
-def _tidy(rows: list[dict[str, Any]]) -> Frame:
+def _tidy(rows: list[Row]) -> Frame:
     """Rows as a table of `COLUMNS`, numbers as floats with NaN for nothing and for an unbounded side."""
     table: Frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    numbers = [name for name in COLUMNS if name not in ("quantity", "series", "kind", "censored", "reason")]
+    numbers = [name for name in COLUMNS if name not in TEXTS]
     finite = table[numbers].apply(pd.to_numeric).replace([math.inf, -math.inf], math.nan)
-    return table.assign(**finite, censored=table["censored"].fillna(""), reason=table["reason"].fillna(""))
+    return table.assign(**finite, **{name: table[name].fillna("") for name in TEXTS})

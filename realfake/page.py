@@ -39,8 +39,8 @@ def join(parts: Iterable[Part]) -> Html:
 
 
 def typeset(text: str) -> str:
-    """Numbers as printed: a true minus sign before a digit or ∞, and no line break inside an interval."""
-    text = re.sub(r"(?<![\w.)\]–-])-(?=[\d∞.])", "−", text)
+    """Numbers as printed: a true minus sign before a digit or ∞, no line break inside an interval or before a %."""
+    text = re.sub(r"(?<![\w.)\]–-])-(?=[\d∞.])", "−", text).replace(" %", "\u00a0%")
     return re.sub(r"\[[^\[\]]{1,40}\]|[<>] [\d−]", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 

@@ -1,7 +1,7 @@
 """One page that answers a study's question: sentences first, then figures, tables and what they rest on.
 
 Here: what the report says and in which order, and the files beside it. Not here: estimates (`fits`), the numbers behind
-figures (`figures`), how they are drawn (`drawing`), markup (`page`).
+figures (`figures`), how they are drawn (`drawing`), standing words (`captions`), markup (`page`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from realfake.appendix import copy_rates, data_sets, diverged_and_missing, environments, fits, stages
-from realfake.drawing import INK, draw, svg
+from realfake.appendix import claims, copy_rates, data_sets, diverged_and_missing, environments, fits, stages
+from realfake.captions import CAPTIONS, DEFINITIONS, READING
+from realfake.drawing import draw, svg
 from realfake.figures import Frame, figure_tables
+from realfake.layout import INK
+from realfake.method import comparisons, made
 from realfake.page import (
     Html,
     Part,
@@ -50,42 +53,6 @@ from realfake.tables import (
 )
 
 STARRED = "* read off the real-only ladder, cell by cell, because the law does not fit this response."
-READING = (
-    "A dot with a bar is a cell of the study with its 95 % interval; a hollow one is one seed. An arrow starts at the "
-    "bound of a value that lies beyond what was measured; × at the bottom is a withheld answer. "
-)
-CAPTIONS = {
-    "equivalent": "What synthetic images are worth: added real equivalent in {response} against volume. Hatched: "
-    "beyond the real-only ladder, where nothing was measured. ",
-    "response": "Cross-entropy and error on the sealed test set against volume. Small dots: single trials. Grey: real "
-    "images only, at the same number. × at the top: a diverged trial. ",
-    "value": "Value of one more synthetic image, in real images. ",
-    "ladder": "Real images only: what more real images do. Small dots: single trials; line: the fitted law at its "
-    "point estimate. ",
-}
-DEFINITIONS = (
-    (
-        "Added real equivalent",
-        "How many real images would have lowered the response of the same recipe as much as the synthetic ones did; "
-        "negative where they hurt. It is read off real-only training: f⁻¹(response) − n_real.",
-    ),
-    (
-        "Value, average value",
-        "Real images that one more synthetic image is worth at that volume, and the added real equivalent divided by "
-        "the volume. Either may be negative.",
-    ),
-    (
-        "Censored",
-        "“> 800” says that the answer lies beyond the real sizes that were measured; how far is not known. A bracket "
-        "may be open in the same way.",
-    ),
-    ("Resolution", "The smallest added real equivalent that this study could have told from 0, at that cell."),
-    (
-        "Real budget",
-        "Every real image that a trial saw, directly or through its generator. Without it an exchange rate means "
-        "nothing.",
-    ),
-)
 TABLE_HEADER = (
     "real",
     "synthetic",
@@ -110,7 +77,7 @@ def write(folder: Path, table: Frame, analysis: dict[str, Any], facts: dict[str,
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     drawings: dict[str, str] = {}
     for name, data in figure_tables(table, analysis).items():
-        data.dropna(axis="columns", how="all").to_csv(folder / "figures" / f"{name}.csv", index=False)
+        data.loc[:, (data.notna() & (data != "")).any()].to_csv(folder / "figures" / f"{name}.csv", index=False)
         drawings[name] = svg(draw(name, data))
         (folder / "figures" / f"{name}.svg").write_text(drawings[name], "utf-8")
     table.to_csv(folder / "trials.csv", index=False)
@@ -135,15 +102,21 @@ def render(table: Frame, analysis: dict[str, Any], facts: dict[str, Any], drawin
 
     parts = (
         _head(analysis, facts),
+        section("Claims of the study", claims(analysis)),
         drawn("equivalent"),
         section("Every cell", *(_arm_table(analysis, arm) for arm in arms(analysis))),
         section("Real beside synthetic", _contact_sheet(facts)),
         section("Copies of real images", copy_rates(facts)),
         section("Response against volume", drawn("response")),
         section("Value of one more image", drawn("value")),
-        section("The laws, and how well they hold", fits(analysis)),
+        section("What reaches the same response", drawn("contours")),
+        section(
+            "The laws, and how well they hold",
+            *(drawn("laws"), comparisons(analysis), drawn("residuals"), fits(analysis)),
+        ),
         section("Real images only", drawn("ladder"), *(_ladder_table(analysis, name) for name in recipes(analysis))),
         section("What was measured", _definitions()),
+        section("How these numbers were made", made(analysis)),
         section("Data and licences", data_sets(facts)),
         section("Missing and diverged trials", diverged_and_missing(table, facts)),
         section("Where it was computed", environments(facts), stages(facts)),

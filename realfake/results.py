@@ -14,9 +14,10 @@ import numpy as np
 from realfake import records, tracking
 from realfake.resources import Where
 from realfake.samples import SHARD_ROWS, load, load_dataset, shard_made, shard_name
-from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Spec, Subset, Trial, address, order, root_generator
+from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Spec, Study, Subset, Trial, address, order, root_generator
 from realfake.store import Store, write_whole
 from realfake.studyfile import StudyFile
+from realfake.values import canonical
 
 REVISION = 2  # of what is kept here: raised when the same table must give other numbers
 COPY_IMAGES = 1024  # held-out real images whose distances set the scale of copies
@@ -27,7 +28,7 @@ def answer(file: StudyFile, where: Where) -> tuple[list[dict[str, Any]], dict[st
     """Return the table, the analysis and the facts of a study, from what is made; analysed anew only if it changed."""
     store = Store(where.store)
     rows = records.table(file.study.trials, store)
-    key = digest(rows)
+    key = digest(rows, file.study)
     kept = _kept(store.study_folder(file.study.name) / "fits.json")
     if kept.get("key") != key:
         kept = {"key": key, "analysis": _analyse(file, rows, store), "copy_rates": _copy_rates(file, store)}
@@ -35,11 +36,12 @@ def answer(file: StudyFile, where: Where) -> tuple[list[dict[str, Any]], dict[st
     return rows, kept["analysis"], facts(file, store, kept["copy_rates"], where.tracking_uri())
 
 
-def digest(rows: list[dict[str, Any]]) -> str:
-    """Return the digest of a table of trials and of the revision of the analysis."""
+def digest(rows: list[dict[str, Any]], study: Study) -> str:
+    """Return the digest of a table of trials, of the claims about it, and of the revision of the analysis."""
     from realfake.analysis import REVISION as OF_ANALYSIS
 
-    return hashlib.sha256(json.dumps([REVISION, OF_ANALYSIS, rows], sort_keys=True).encode()).hexdigest()
+    claims = [canonical(study.claims)] if study.claims else []
+    return hashlib.sha256(json.dumps([REVISION, OF_ANALYSIS, rows, *claims], sort_keys=True).encode()).hexdigest()
 
 
 def _kept(path: Path) -> dict[str, Any]:
@@ -54,7 +56,8 @@ def _analyse(file: StudyFile, rows: list[dict[str, Any]], store: Store) -> dict[
 
     from realfake.analysis import analyse
 
-    return analyse(pd.DataFrame(rows), per_image=records.per_image(rows, store), context=context(file, store))
+    images, claims = records.per_image(rows, store), file.study.claims
+    return analyse(pd.DataFrame(rows), per_image=images, context=context(file, store), claims=claims)
 
 
 def context(file: StudyFile, store: Store) -> dict[str, Any]:
@@ -209,7 +212,7 @@ def publish(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis:
     store = Store(where.store)
     folder = store.study_folder(file.study.name)
     stamp = folder / "report.digest"
-    key = digest(rows) + hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+    key = digest(rows, file.study) + hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
     if not (folder / "report.html").is_file() or not stamp.is_file() or stamp.read_text() != key:
         import pandas as pd
 
@@ -229,7 +232,7 @@ def mirror(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis: 
     """
     store = Store(where.store)
     proof = store.study_folder(file.study.name) / "tracked.json"
-    key = {"uri": where.tracking_uri(), "digest": digest(rows)}
+    key = {"uri": where.tracking_uri(), "digest": digest(rows, file.study)}
     if _kept(proof) == key:
         return None
     import pandas as pd

@@ -222,8 +222,43 @@ def terminal(analysis: dict[str, Any], facts: dict[str, Any], width: int | None 
         blocks += [_ladder_block(analysis, recipe, width) for recipe in recipes(analysis)]
     said = (*analysis["sentences"], *(f"{note[:1].upper()}{note[1:]}." for note in analysis.get("controls", ())))
     blocks += [textwrap.fill(sentence, width) for sentence in said]
+    blocks += [_claims_block(analysis, width)] if analysis.get("claims") else []
     warned = [*_unmade(facts), *(f"Warning: {warning}" for warning in analysis["warnings"])]
     return "\n\n".join([*blocks, *(textwrap.fill(text, width, subsequent_indent="  ") for text in warned)])
+
+
+CLAIM_HEADER = ("claim", "claimed", "estimate", "verdict")
+
+
+def claim_rows(analysis: dict[str, Any]) -> list[list[str]]:
+    """The claims of the study as rows under `CLAIM_HEADER`."""
+    return [
+        [claim["name"], _claimed(claim), shown(Interval.from_json(claim["estimate"])), claim["verdict"]]
+        for claim in analysis.get("claims") or ()
+    ]
+
+
+def _claimed(claim: dict[str, Any]) -> str:
+    what = f"{claim['quantity']}{' difference' if ' minus ' in claim['points'][0] else ''}"
+    return f"{what} {claim['direction']} {claim['bound']:g} (smallest effect {claim['smallest_effect']:g})"
+
+
+def claim_notes(analysis: dict[str, Any]) -> list[str]:
+    """How the claims were judged, and what decided each."""
+    found = analysis.get("claims") or []
+    whole = f"Intervals and verdicts are adjusted for {count(len(found), 'declared claim')} (Holm)."
+    said = [f"{claim['name']}: {claim['why']}{_by(claim['basis'])}." for claim in found]
+    return [whole, *(f"{note[:1].upper()}{note[1:]}" for note in said)]
+
+
+def _by(basis: str) -> str:
+    return f" (by {basis})" if basis else ""
+
+
+def _claims_block(analysis: dict[str, Any], width: int) -> str:
+    rows = [[*("\n".join(textwrap.wrap(text, 36)) for text in row[:2]), *row[2:]] for row in claim_rows(analysis)]
+    below = [textwrap.fill(note, width, subsequent_indent="  ") for note in claim_notes(analysis)]
+    return "\n".join(["Claims of the study", *grid(CLAIM_HEADER, rows, width), *below])
 
 
 def _unmade(facts: dict[str, Any]) -> list[str]:
@@ -292,37 +327,3 @@ def ladder_rows(analysis: dict[str, Any], recipe: str) -> list[list[str]]:
 def _ladder_block(analysis: dict[str, Any], recipe: str, width: int) -> str:
     title = ", ".join(filter(None, ("real images only", recipe)))
     return "\n".join([title, *grid(LADDER_HEADER, ladder_rows(analysis, recipe), width)])
-
-
-# ---------------------------------------------------------------------------------------- curves read back from MLflow
-
-
-def curves(rows: Iterable[dict[str, Any]], width: int = 120) -> str:
-    """Rows of ``tracking.curves`` as aligned text, an interval in one column."""
-    header = (
-        "study",
-        "arm",
-        "real",
-        "synthetic",
-        "error, %",
-        "cross-entropy",
-        "added real\nequivalent",
-        "value of\none more",
-    )
-    quantities = ("error", "cross_entropy", "equivalent", "value")
-    return "\n".join(
-        grid(header, [[*_labels(row), *(_read_back(row, name) for name in quantities)] for row in rows], width)
-    )
-
-
-def _labels(row: dict[str, Any]) -> list[str]:
-    return [str(row["study"]), str(row["arm"]), count(row["n_real"]), count(row["n_synthetic"])]
-
-
-def _read_back(row: dict[str, Any], name: str) -> str:
-    censored = row[f"{name}_censored"] if isinstance(row.get(f"{name}_censored"), str) else ""
-    point = row[f"{name}_bound"] if censored in ("above", "below") else row[name]
-    if point != point and censored != "withheld":  # NaN: a real-only row has no equivalent
-        return "–"
-    value = Interval(point, row[f"{name}_low"], row[f"{name}_high"], censored)
-    return str(value.scaled(100) if name == "error" else value)

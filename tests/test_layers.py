@@ -13,16 +13,23 @@ import realfake
 
 PACKAGE = Path(realfake.__file__).parent
 LAYERS = [
-    {"values", "spec"},
-    {"store", "samples", "resources", "laws", "intervals", "studyfile"},
+    {"values", "hypotheses", "spec"},
+    {"store", "samples", "resources", "intervals", "columns", "studyfile", "laws"},
     {
         *("datasets", "sources", "folders", "generators", "tasks", "fidelity", "records", "scaffold"),
+        *("adaptive", "choice", "advice", "contours", "costs", "designs", "planning", "proposals", "rounds", "surface"),
+        *("claims", "contrasts", "matched_pairs", "wang_formula"),
+        *("bayes", "counts"),
         *("analysis", "equivalence", "fits", "inversion", "noise", "regression", "sentences", "trial_table"),
     },
     {"synthesis", "training"},
     {"sweep"},
     {"session", "board", "execution"},
-    {"tracking", "report", "appendix", "axes", "columns", "drawing", "figures", "page", "tables", "results"},
+    {
+        *("tracking", "answers", "queries", "listing", "results", "purchasing"),
+        *("report", "appendix", "axes", "drawing", "figures", "page", "tables"),
+        *("captions", "fitted", "layout", "marks", "method", "planes"),
+    },
     {"progress", "cli", "__init__", "__main__"},
 ]
 HEAVY = {
@@ -32,7 +39,8 @@ HEAVY = {
     "accelerate": {"generators", "tasks", "training"},
     "diffusers": {"generators"},
     "timm": {"tasks", "fidelity"},
-    "matplotlib": {"axes", "drawing"},
+    "matplotlib": {"axes", "drawing", "layout", "marks", "planes"},
+    "emcee": {"bayes"},
 }
 
 

@@ -67,7 +67,7 @@ def cells() -> list[dict]:
 def fit(arm: str, p: float) -> dict:
     parameters = {"floor": around(0.1, 0.05), "amplitude": around(12.0, 3.0), "exponent": around(0.58, 0.06)}
     parameters |= {"rate": around(0.4, 0.2), "half": Interval(1e9, 40, np.inf, "above").to_json()}
-    common = {"arm": arm, "recipe": RECIPE, "response": "cross_entropy", "law": "hyperbolic"}
+    common = {"arm": arm, "recipe": RECIPE, "response": "cross_entropy", "law": "peaked"}
     return {
         **common,
         "parameters": parameters,
