@@ -87,7 +87,8 @@ def analyse(
 ) -> dict[str, Any]:
     """The whole document for a table of trials; strict JSON values, every number an `Interval.to_json`.
 
-    `context` words the sentences: "data", "model", "init", "budget", and "generators": {arm: text}. An arm with too few
+    `context` words the sentences: "data", "model", "init", "budget", and "generators": {arm: text}; "n_available" is
+    the size of the data set that subsets are drawn from. An arm with too few
     data keeps its cells; the reason is among the warnings. `claims` were declared before the runs; each gets a row with
     its verdict. Raises FitError for a table that makes no sense at all.
     """
@@ -102,7 +103,7 @@ def analyse(
     }
     cells = [_cell(key, rows, readings, responses) for key, rows in _groups(ordered)]
     fits = [reading.fit for reading in readings.values() if reading.fit is not None]
-    warnings += _fit_warnings(fits)
+    warnings += _fit_warnings(fits) + _overlaps(ordered, context or {})
     return {
         "schema": SCHEMA,
         "digest": digest(table, per_image=per_image, bootstrap=bootstrap, seed=seed, claims=claims),
@@ -299,6 +300,17 @@ def _fit_warnings(fits: list[Fit]) -> list[str]:
         if fit.n_diverged:
             found.append(f"{where}: {fit.n_diverged} trials diverged and are not in the fit")
     return found
+
+
+def _overlaps(table: Frame, context: dict[str, Any]) -> list[str]:
+    """Say where subset draws share so many images that replicates differ less than fresh draws would."""
+    available, largest = context.get("n_available", 0), int(table["n_real"].max())
+    if not available or largest <= available / 2 or table["subset_seed"].nunique() < 2:
+        return []
+    return [
+        f"draws of {largest:,} of {available:,} images share more than half of them: replicates at real sizes above "
+        f"{available // 2:,} differ less than draws from a larger data set would, and their intervals are too short"
+    ]
 
 
 def to_text(document: dict[str, Any]) -> str:

@@ -94,7 +94,7 @@ def answer_axis(ax: Axes, data: Frame) -> None:
         if there:
             ax.axvspan(edge, outer, facecolor="none", edgecolor=MUTED, hatch="////", linewidth=0, alpha=0.45, zorder=0)
     ax.axvline(0, color=MUTED, linewidth=1)
-    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: plain(v)))
 
 

@@ -16,7 +16,7 @@ Priors, all cut off at the law's bounds:
     others that the response is linear in            half-Cauchy, scale: the median response (floor, harm)
     others from 0 to 10 or more                      half-Cauchy, scale: the largest start of a search (rate: 2)
     the rest                                         flat
-    SD of every level                                half-Cauchy, scale 0.1 of a log response
+    SD of every level                                half-Cauchy, scale 0.1 of a log response, up to e³
 
 Chains: emcee's ensemble sampler (Foreman-Mackey et al. 2013) with differential-evolution moves, run until they are 50
 autocorrelation times long (Goodman & Weare 2010) and no walker is stuck apart from the others. Here: the model and its

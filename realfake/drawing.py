@@ -58,7 +58,8 @@ def _against_volume(name: str, data: Frame) -> Figure:
     quantities = quantities[:1] if name == "equivalent" else quantities
     sizes = sorted(data["n_real"].unique())
     style = styles(series for series in dict.fromkeys(data["series"]) if not series.startswith(REAL_ONLY))
-    figure, blocks = panels(len(sizes), blocks=len(quantities))
+    titles = {series: _budget_title(data, series) for series in style}
+    figure, blocks = panels(len(sizes), blocks=len(quantities), titles=titles.values())
     for quantity, axes in zip(quantities, blocks, strict=True):
         if name != "equivalent":
             share_height(axes)
@@ -67,7 +68,7 @@ def _against_volume(name: str, data: Frame) -> Figure:
     for index, n_real in enumerate(sizes):
         blocks[0][index].set_title(size_title(n_real))
         blocks[-1][index].set_xlabel("synthetic images" if lowest(index, len(sizes)) else "")
-    legend(figure, {series: _budget_title(data, series) for series in style}, style)
+    legend(figure, titles, style)
     return figure
 
 
@@ -114,7 +115,9 @@ def _budget_title(data: Frame, series: str) -> str:
 def _ladder(data: Frame) -> Figure:
     """A panel for each response: real-only trials against the real size, with the fitted law."""
     quantities, style = list(dict.fromkeys(data["quantity"])), styles(dict.fromkeys(data["series"]))
-    figure, (axes,) = panels(len(quantities))
+    fitted = data.loc[data["kind"] == "law", "series"].unique()
+    titles = {one: f"{one} (line: fitted law)" if one in fitted else one for one in style}
+    figure, (axes,) = panels(len(quantities), titles=titles.values())
     for ax, quantity in zip(axes, quantities, strict=True):
         own = data[data["quantity"] == quantity]
         for series, look in style.items():
@@ -126,8 +129,7 @@ def _ladder(data: Frame) -> Figure:
         vertical_scale(ax, own, quantity)
         ax.set_ylabel(LABELS[quantity])
         ax.set_xlabel("real images")
-    fitted = data.loc[data["kind"] == "law", "series"].unique()
-    legend(figure, {one: f"{one} (line: fitted law)" if one in fitted else one for one in style}, style)
+    legend(figure, titles, style)
     return figure
 
 
@@ -135,7 +137,8 @@ def _residuals(data: Frame) -> Figure:
     """A row for each arm: its mixtures against volume, coloured by real size, and the ladder against the real size."""
     names = list(dict.fromkeys(data["series"]))
     style = styles(sorted(data.loc[data["n_synthetic"] > 0, "n_real"].unique()))
-    figure, blocks = panels(2, blocks=len(names))
+    titles = {size: size_title(float(size)) for size in style}
+    figure, blocks = panels(2, blocks=len(names), titles=titles.values())
     for name, (left, right) in zip(names, blocks, strict=True):
         own = data[data["series"] == name]
         mixed = own["n_synthetic"] > 0
@@ -147,7 +150,7 @@ def _residuals(data: Frame) -> Figure:
         left.set_ylabel("measured above\nfitted, %")
     blocks[-1][0].set_xlabel("synthetic images")
     blocks[-1][1].set_xlabel("real images")
-    legend(figure, {size: size_title(float(size)) for size in style}, style)
+    legend(figure, titles, style)
     return figure
 
 

@@ -28,7 +28,8 @@ def run(study: Study, where: Where, on_event: Callable[[Event], None] = lambda e
     """Make everything that a study needs and lacks; return the board of the run, None if nothing was lacking.
 
     An adaptive study is run round by round; the board is then that of the last round that made something.
-    Events: ``{"kind": "dataset" | "fit" | "trial", "address", …}`` for what is made, ``{"kind": "begin", "board"}``.
+    Events: ``{"kind": "dataset" | "fit" | "trial", "address", …}`` for what is made, ``{"kind": "begin", "board"}``,
+    ``{"kind": "round", "new", "trials", "of"}`` before the next round of an adaptive study.
     Raises SpecError, DatasetError, ResourceError or StoreError before Ray starts if the study cannot be run.
     """
     store = Store(where.store)
@@ -39,8 +40,10 @@ def run(study: Study, where: Where, on_event: Callable[[Event], None] = lambda e
         made = _round(study, store, where, on_event)
         board = made or board
         longer = study if made and made.failed else grown(study, store)
-        if len(longer.trials) == len(study.trials):
+        new = len(longer.trials) - len(study.trials)
+        if not new or not longer.adaptive:
             return board
+        on_event({"kind": "round", "new": new, "trials": len(longer.trials), "of": longer.adaptive.trials})
         study = longer
 
 

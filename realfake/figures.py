@@ -1,20 +1,7 @@
 """The numbers behind each figure, as tidy tables: what is drawn, and what is written as CSV beside the drawing.
 
-Here: which cells, trials and bounds each figure shows. Not here: rows of fitted laws (`fitted`), matplotlib
-(`drawing`), or any estimate (`fits`).
-
-Every table has the columns of `COLUMNS`, and a row is the value of `quantity` at (n_real, n_synthetic). `kind` says
-what the row is:
-
-    mean, trial, diverged       a cell with its interval, one trial, one trial without a number
-    law                         a point of the fitted law, with its band
-    inversion                   an equivalent read off the real-only ladder, beside the law's
-    contour, budget, cheapest   a point of a line of equal response (its band is that of n_real), of a line of equal
-                                cost at a price of synthetic images, and the cheapest mix at that price
-    in the set, outside the set, set    one law's answer, and what the laws of the set span together
-
-`point` is empty where a value is censored or withheld: the bound then stands in `bound`, and `censored` says on which
-side the truth lies.
+Here: which cells, trials, curves and bounds each figure shows. Not here: the columns and rows of what was measured
+(`cell_rows`) and of fitted laws (`fitted`), matplotlib (`drawing`), or any estimate (`fits`).
 """
 
 from __future__ import annotations
@@ -23,20 +10,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
-
+from realfake.cell_rows import Frame, mean_row, real_budget, response_rows, tidy
 from realfake.equivalence import Fit
-from realfake.fitted import Row, answers, bands, expected, fit_of, fits_of, parts, plane, real_curve
-from realfake.intervals import Interval, withheld
+from realfake.fitted import Row, answers, bands, expected, fit_of, fits_of, plane, real_curve
+from realfake.intervals import withheld
 from realfake.tables import REAL_ONLY, RESPONSES, Arm, arms, interval, inverted, ladder, main_response, recipes
-
-Frame = Any  # a pandas table or column; pandas' own types refuse much that it does
-COLUMNS = (
-    *("quantity", "series", "kind", "law"),
-    *("n_real", "n_real_low", "n_real_high", "n_synthetic", "n_generator", "real_budget", "replicates", "price"),
-    *("point", "low", "high", "bound", "censored", "reason", "floor", "ceiling"),
-)
-TEXTS = ("quantity", "series", "kind", "law", "censored", "reason")
 
 
 def figure_tables(table: Frame, analysis: dict[str, Any]) -> dict[str, Frame]:
@@ -62,7 +40,7 @@ def equivalents(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Fram
             about = (table, analysis, arm, f"equivalent.{response}")
             fit = fit_of(fits, recipe=arm.recipe, response=response, arm=arm.name)
             rows += [*_law(fit, about[3], arm, analysis), *_equivalent_rows(*about)]
-    return _tidy(rows)
+    return tidy(rows)
 
 
 def values(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
@@ -73,8 +51,8 @@ def values(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
         fit = fit_of(fits, recipe=arm.recipe, response=main_response(analysis), arm=arm.name)
         told = any(value.censored != "withheld" for _, value in held)
         rows += _law(fit, "value", arm, analysis) if told else []
-        rows += [_mean_row("value", arm.title, cell, _budget(table, arm, cell), value) for cell, value in held]
-    return _tidy(rows)
+        rows += [mean_row("value", arm.title, cell, _budget(table, arm, cell), value) for cell, value in held]
+    return tidy(rows)
 
 
 def responses(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
@@ -85,13 +63,13 @@ def responses(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
             fit = fit_of(fits, recipe=arm.recipe, response=response, arm=arm.name)
             rows += _law(fit, response, arm, analysis)
         for cell in arm.cells:
-            rows += _response_rows(table, arm.title, arm.name, arm.recipe, cell, _budget(table, arm, cell))
+            rows += response_rows(table, arm.title, arm.name, arm.recipe, cell, _budget(table, arm, cell))
     for recipe in {arm.recipe: None for arm in arms(analysis)}:
         mixed = {cell["n_real"] for arm in arms(analysis) if arm.recipe == recipe for cell in arm.cells}
         for cell in ladder(analysis, recipe):
             if cell["n_real"] in mixed:
-                rows += _response_rows(table, _real_title(analysis, recipe), None, recipe, cell, cell["n_real"])
-    return _tidy(rows)
+                rows += response_rows(table, _real_title(analysis, recipe), None, recipe, cell, cell["n_real"])
+    return tidy(rows)
 
 
 def planes(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
@@ -106,7 +84,7 @@ def planes(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
         if lines := plane(fit, arm.title, at):
             cells = [*ladder(analysis, arm.recipe), *beside]
             rows += [*lines, *(_cell_row(fit.response, arm, cell) for cell in cells)]
-    return _tidy(rows)
+    return tidy(rows)
 
 
 def residuals(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
@@ -116,7 +94,7 @@ def residuals(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
         fit = fit_of(fits, recipe=arm.recipe, response=main_response(analysis), arm=arm.name)
         if fit is not None:
             rows += _residual_rows(table, analysis, arm, fit)
-    return _tidy(rows)
+    return tidy(rows)
 
 
 def law_answers(analysis: dict[str, Any], fits: list[Fit]) -> Frame:
@@ -127,7 +105,7 @@ def law_answers(analysis: dict[str, Any], fits: list[Fit]) -> Frame:
         for comparison in analysis.get("comparisons") or ():
             if asked.items() <= comparison.items() and comparison["at"][1]:
                 rows += answers(comparison, fit_of(fits, **asked), arm.title)
-    return _tidy(rows)
+    return tidy(rows)
 
 
 def real_ladder(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
@@ -140,23 +118,8 @@ def real_ladder(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Fram
             sizes = [cell["n_real"] for cell in cells]
             rows += real_curve(fit, title, sizes) if fit is not None and sizes else []
         for cell in cells:
-            rows += _response_rows(table, title, None, recipe, cell, cell["n_real"])
-    return _tidy(rows)
-
-
-def real_budget(table: Frame, arm: str | None, recipe: str, n_real: float, n_synthetic: float) -> float:
-    """Most real images that any trial of a cell saw, directly or through its generator; NaN if the table has none."""
-    rows = cell_trials(table, arm, recipe, n_real, n_synthetic)
-    return float(rows["real_budget"].astype(float).max()) if "real_budget" in rows and len(rows) else math.nan
-
-
-def cell_trials(table: Frame, arm: str | None, recipe: str, n_real: float, n_synthetic: float) -> Frame:
-    """The trials of one cell; `arm` None for real-only ones, whose arm may have any name."""
-    chosen = (table["n_real"] == n_real) & (table["n_synthetic"] == n_synthetic)
-    for column, wanted in (("arm", arm), ("recipe", recipe)):
-        if wanted is not None and column in table:
-            chosen &= table[column].fillna("").astype(str) == wanted
-    return table[chosen]
+            rows += response_rows(table, title, None, recipe, cell, cell["n_real"])
+    return tidy(rows)
 
 
 # ------------------------------------------------------------------------------------------------------------- rows
@@ -190,24 +153,14 @@ def _equivalent_rows(table: Frame, analysis: dict[str, Any], arm: Arm, quantity:
         for name, kind in ((quantity, "mean"), (f"inversion.{response}", "inversion")):
             value = interval(cell, name)
             if value is not None and not (kind == "inversion" and inverted(cell, response)):
-                row = _mean_row(quantity, arm.title, cell, _budget(table, arm, cell), value)
+                row = mean_row(quantity, arm.title, cell, _budget(table, arm, cell), value)
                 yield {**row, **limits, "kind": kind}
-
-
-def _mean_row(quantity: str, series: str, cell: Row, budget: float, value: Interval) -> Row:
-    about = {"quantity": quantity, "series": series, "kind": "mean", "replicates": cell["replicates"]}
-    return {**about, **_identity(cell), "real_budget": budget, **parts(value)}
-
-
-def _identity(cell: Row) -> Row:
-    generator = cell.get("n_generator") if cell.get("n_synthetic") else None
-    return {"n_real": cell["n_real"], "n_synthetic": cell.get("n_synthetic", 0), "n_generator": generator}
 
 
 def _cell_row(response: str, arm: Arm, cell: Row) -> Row:
     """A measured cell in the plane, with its mean response."""
     value = interval(cell, response) or withheld("not measured")
-    return _mean_row(response, arm.title, cell, math.nan, value)
+    return mean_row(response, arm.title, cell, math.nan, value)
 
 
 def _residual_rows(table: Frame, analysis: dict[str, Any], arm: Arm, fit: Fit) -> list[Row]:
@@ -216,7 +169,7 @@ def _residual_rows(table: Frame, analysis: dict[str, Any], arm: Arm, fit: Fit) -
         name = arm.name if cell.get("n_synthetic") else None
         at = (cell["n_real"], cell.get("n_synthetic", 0), cell.get("n_generator") or cell["n_real"])
         law = expected(fit, *at)
-        own = _response_rows(table, arm.title, name, arm.recipe, cell, math.nan)
+        own = response_rows(table, arm.title, name, arm.recipe, cell, math.nan)
         found = [row for row in own if row["quantity"] == fit.response and row["kind"] in ("mean", "trial")]
         rows += [{**row, "law": fit.law, **_off(row, law)} for row in found if math.isfinite(law)]
     return rows
@@ -229,30 +182,7 @@ def _off(row: Row, law: float) -> Row:
     return {"quantity": f"residual.{row['quantity']}", **off, "floor": math.nan, "ceiling": math.nan}
 
 
-def _response_rows(table: Frame, series: str, arm: str | None, recipe: str, cell: Row, budget: float) -> list[Row]:
-    """The mean of a cell in each response, and a row for each of its trials."""
-    trials = cell_trials(table, arm, recipe, cell["n_real"], cell.get("n_synthetic", 0))
-    rows = []
-    for response in (name for name in RESPONSES if name in table):
-        value = interval(cell, response)
-        rows += [] if value is None else [_mean_row(response, series, cell, budget, value)]
-        about = {"quantity": response, "series": series, **_identity(cell)}
-        for _, trial in trials.iterrows():
-            point = math.nan if trial.get("status") == "diverged" else float(trial[response])
-            kind = "trial" if math.isfinite(point) else "diverged"
-            rows.append({**about, "real_budget": budget, "kind": kind, "replicates": 1, "point": point})
-    return rows
-
-
 def _measured_range(analysis: dict[str, Any], recipe: str, n_real: float) -> dict[str, float]:
     """The added equivalents at which the real-only ladder ends: beyond them an answer is censored."""
     sizes = [row["n_real"] for row in ladder(analysis, recipe)] or [math.nan]
     return {"floor": min(sizes) - n_real, "ceiling": max(sizes) - n_real}
-
-
-def _tidy(rows: list[Row]) -> Frame:
-    """Rows as a table of `COLUMNS`, numbers as floats with NaN for nothing and for an unbounded side."""
-    table: Frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    numbers = [name for name in COLUMNS if name not in TEXTS]
-    finite = table[numbers].apply(pd.to_numeric).replace([math.inf, -math.inf], math.nan)
-    return table.assign(**finite, **{name: table[name].fillna("") for name in TEXTS})

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from realfake.axes import MUTED
+from realfake.axes import LETTER, MUTED
 from realfake.tables import count
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ STYLES = (  # Okabe & Ito's colours, told apart also by marker and line
     ("#56b4e9", "P", (0, (3, 3))),
 )
 ACROSS = 3  # panels beside each other; more would print too small
-FIGURE_WIDTH, WIDEST_PANEL, PANEL_HEIGHT = 7.6, 4.2, 2.3  # inches
+FIGURE_WIDTH, WIDEST_PANEL, PANEL_HEIGHT, LINE_HEIGHT = 7.6, 4.2, 2.3, 0.18  # inches; the last of a legend
 SETTINGS: Any = {
     "font.size": 9,
     "svg.fonttype": "none",
@@ -49,15 +49,25 @@ SETTINGS: Any = {
 
 
 def panels(
-    number: int, *, blocks: int = 1, height: float = PANEL_HEIGHT, widest: float = WIDEST_PANEL
+    number: int,
+    *,
+    blocks: int = 1,
+    titles: Iterable[str] = (),
+    height: float = PANEL_HEIGHT,
+    widest: float = WIDEST_PANEL,
+    across: int = ACROSS,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure, and its axes by block: `number` panels a block, at most `ACROSS` beside each other."""
+    """A figure, and its axes by block: `number` panels a block, at most `across` of them beside each other.
+
+    The legend of these `titles` stands above and takes nothing from the height of the panels.
+    """
     from matplotlib.figure import Figure
 
-    columns = columns_of(number)
+    columns = columns_of(number, across)
     rows = math.ceil(number / columns)
     width = columns * min(FIGURE_WIDTH / columns, widest)
-    figure = Figure(figsize=(width, height * rows * blocks + 0.4), layout="constrained")
+    lines = math.ceil(len(list(titles)) / _legend_columns(titles, width))
+    figure = Figure(figsize=(width, height * rows * blocks + LINE_HEIGHT * lines + 0.2), layout="constrained")
     grid = figure.add_gridspec(rows * blocks, columns)
     places = [divmod(index, columns) for index in range(number)]
     return figure, [
@@ -65,9 +75,9 @@ def panels(
     ]
 
 
-def columns_of(number: int) -> int:
+def columns_of(number: int, across: int = ACROSS) -> int:
     """How many panels stand beside each other, so that the rows are about equally full."""
-    return math.ceil(number / math.ceil(number / ACROSS))
+    return math.ceil(number / math.ceil(number / across))
 
 
 def share_height(axes: list[Axes]) -> None:
@@ -78,19 +88,24 @@ def share_height(axes: list[Axes]) -> None:
         ax.tick_params(labelleft=leftmost(index, len(axes)))
 
 
-def leftmost(index: int, number: int) -> bool:
+def leftmost(index: int, number: int, across: int = ACROSS) -> bool:
     """Say whether a panel of a block stands at the left edge."""
-    return index % columns_of(number) == 0
+    return index % columns_of(number, across) == 0
 
 
-def lowest(index: int, number: int) -> bool:
+def lowest(index: int, number: int, across: int = ACROSS) -> bool:
     """Say whether no panel stands below this one of a block."""
-    return index + columns_of(number) >= number
+    return index + columns_of(number, across) >= number
 
 
-def styles(series: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-    """A colour, marker and line for each series."""
-    return {name: STYLES[index % len(STYLES)] for index, name in enumerate(series)}
+def styles(series: Iterable[Any]) -> dict[Any, tuple[Any, ...]]:
+    """A colour, marker and line for each series; where colours come round again, markers and lines are others."""
+    number, looks = len(STYLES), {}
+    for index, name in enumerate(series):
+        turn = index // number
+        color, marker, line = (STYLES[(index + turn * part) % number][part] for part in range(3))
+        looks[name] = (color, marker, line)
+    return looks
 
 
 def size_title(n_real: float) -> str:
@@ -110,6 +125,9 @@ def key(figure: Figure, looks: dict[str, dict[str, Any]]) -> None:
     from matplotlib.lines import Line2D
 
     marks = [Line2D([], [], **{"markersize": 5, "linewidth": 1.1, **look}) for look in looks.values()]
-    width = figure.get_size_inches()[0]
-    columns = max(1, int(width // (0.075 * max(map(len, looks), default=1) + 0.5)))
+    columns = _legend_columns(looks, figure.get_size_inches()[0])
     figure.legend(marks, list(looks), loc="outside upper left", ncols=columns, handlelength=3)
+
+
+def _legend_columns(titles: Iterable[str], width: float) -> int:
+    return max(1, int(width // (LETTER * max(map(len, titles), default=1) + 0.5)))

@@ -6,6 +6,7 @@ Here: these two figures. Not here: figures of measured cells (`drawing`), marks 
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from realfake.axes import answer_axis, plane_axes, shade_unmixed
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESPONSE_STYLE, PRICE_STYLES = STYLES[0], STYLES[1:]
+ACROSS, TITLE_LETTERS = 2, 46  # panels beside each other, and how long the title of one can be
 ROW = 0.27  # inches of a law's row
 PLANE_HEIGHT, WIDEST_PLANE = 3.3, 5.6  # inches
 TARGET_WIDTH = 2.2
@@ -29,14 +31,15 @@ def contours(data: Frame) -> Figure:
     names = list(dict.fromkeys(data["series"]))
     prices = sorted(data["price"].dropna().unique(), reverse=True)
     style = dict(zip(prices, PRICE_STYLES, strict=False))
-    figure, (axes,) = panels(len(names), height=PLANE_HEIGHT, widest=WIDEST_PLANE)
+    looks = _looks(data, style)
+    figure, (axes,) = panels(len(names), titles=looks, height=PLANE_HEIGHT, widest=WIDEST_PLANE, across=ACROSS)
     for index, (ax, name) in enumerate(zip(axes, names, strict=True)):
         own = data[data["series"] == name]
         _plane(ax, own, style)
-        ax.set_title(name)
-        ax.set_ylabel("real images" if leftmost(index, len(axes)) else "")
-        ax.set_xlabel("synthetic images" if lowest(index, len(names)) else "")
-    _plane_legend(figure, data, style)
+        ax.set_title(textwrap.fill(name, TITLE_LETTERS))
+        ax.set_ylabel("real images" if leftmost(index, len(axes), ACROSS) else "")
+        ax.set_xlabel("synthetic images" if lowest(index, len(names), ACROSS) else "")
+    key(figure, looks)
     return figure
 
 
@@ -73,14 +76,15 @@ def _level(line: Frame, response: float) -> str:
     return f"{100 * response:.2g} %" if line["quantity"].iloc[0] == "error" else f"{response:.2g}"
 
 
-def _plane_legend(figure: Figure, data: Frame, style: dict[float, Any]) -> None:
+def _looks(data: Frame, style: dict[float, Any]) -> dict[str, dict[str, Any]]:
+    """The legend of the plane: titles, and how each looks."""
     response = data.loc[data["kind"] == "contour", "quantity"].iloc[0]
     looks: dict[str, Any] = {f"equal {RESPONSES[response]}": {"color": RESPONSE_STYLE[0], "linewidth": 1.5}}
     for price, (color, marker, dashes) in style.items():
         title = f"equal cost, a synthetic image at {_share(price)} of a real one"
         looks[title] = {"color": color, "marker": marker, "linestyle": dashes}
     looks["measured cell"] = {"color": INK, "marker": ".", "linestyle": "none", "markersize": 4}
-    key(figure, looks)
+    return looks
 
 
 def _share(price: float) -> str:
@@ -94,13 +98,14 @@ def laws(data: Frame) -> Figure:
     """A panel for each arm: every law's equivalent at the operating point, and behind them what the set spans."""
     names = list(dict.fromkeys(data["series"]))
     most = max(data.groupby("series")["law"].nunique())
-    figure, (axes,) = panels(len(names), height=ROW * most + 0.9)
+    figure, (axes,) = panels(len(names), height=ROW * most + 0.9, across=ACROSS)
     for index, (ax, name) in enumerate(zip(axes, names, strict=True)):
         own = data[data["series"] == name]
         _answers(ax, own)
         at = own.iloc[0]
-        ax.set_title(f"{name}, {count(at['n_real'])} + {count(at['n_synthetic'])}")
-        ax.set_xlabel("added real equivalent" if lowest(index, len(names)) else "")
+        title = f"{name}, {count(at['n_real'])} + {count(at['n_synthetic'])}"
+        ax.set_title(textwrap.fill(title, TITLE_LETTERS))
+        ax.set_xlabel("added real equivalent" if lowest(index, len(names), ACROSS) else "")
     return figure
 
 

@@ -33,14 +33,24 @@ class Progress:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-            self._show(line(self.board, self.lanes, time.monotonic() - self.started) if self.board else "", last=True)
+            self._finish()
+
+    def _finish(self) -> None:
+        """Show the last state of a board, to stay."""
+        board, self.board = self.board, None
+        if board:
+            self._show(line(board, self.lanes, time.monotonic() - self.started), last=True)
 
     def __call__(self, event: dict[str, Any]) -> None:
         if event["kind"] == "dataset":
             self.say(f"imported {event['name']} ({event['split']}): {event['n']:,} images")
+        elif event["kind"] == "round":
+            self._finish()
+            self.say(f"{event['new']} trials more were chosen: {event['trials']} of {event['of']}")
         elif event["kind"] == "begin":
             self.board, self.lanes, self.started = event["board"], event["lanes"], time.monotonic()
-            self._thread.start()
+            if not self._thread.is_alive():
+                self._thread.start()
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
@@ -48,8 +58,8 @@ class Progress:
 
     def _tick(self) -> None:
         while not self._stop.wait(TERMINAL_SECONDS if self.moving else LOG_SECONDS):
-            if self.board:
-                self._show(line(self.board, self.lanes, time.monotonic() - self.started))
+            if board := self.board:
+                self._show(line(board, self.lanes, time.monotonic() - self.started))
 
     def _show(self, text: str, last: bool = False) -> None:
         if self.moving:

@@ -149,6 +149,11 @@ def _measured(trial: Trial, record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def test_labels(name: str, store: Store) -> np.ndarray:
+    """Return the classes of the test images of a made trial: ``(n_test,)``."""
+    return pq.read_table(store.root / name / "predictions.parquet", columns=["label"])["label"].to_numpy()
+
+
 def _losses(store: Store, name: str) -> dict[str, np.ndarray]:
     table = pq.read_table(store.root / name / "predictions.parquet")
     labels = table["label"].to_numpy()

@@ -19,9 +19,10 @@ from realfake.store import Store, write_whole
 from realfake.studyfile import StudyFile
 from realfake.values import canonical
 
-REVISION = 2  # of what is kept here: raised when the same table must give other numbers
+REVISION = 3  # of what is kept here: raised when the same table must give other numbers
 COPY_IMAGES = 1024  # held-out real images whose distances set the scale of copies
 SHEET_CLASSES, SHEET_COLUMNS = 10, 8
+MOST_CLASSES = 30  # whose own equivalents are tabled
 
 
 def answer(file: StudyFile, where: Where) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
@@ -56,8 +57,21 @@ def _analyse(file: StudyFile, rows: list[dict[str, Any]], store: Store) -> dict[
 
     from realfake.analysis import analyse
 
-    images, claims = records.per_image(rows, store), file.study.claims
-    return analyse(pd.DataFrame(rows), per_image=images, context=context(file, store), claims=claims)
+    table, images = pd.DataFrame(rows), records.per_image(rows, store)
+    document = analyse(table, per_image=images, context=context(file, store), claims=file.study.claims)
+    return {**document, "by_class": _by_class(file, table, images, store)}
+
+
+def _by_class(file: StudyFile, table: Any, images: Any, store: Store) -> list[dict[str, Any]]:
+    """What each class gained; nothing where trials have several test sets, or the classes are too many to print."""
+    from realfake.by_class import by_class
+
+    tests = {trial.test for trial in file.study.trials}
+    classes = (store.record(next(iter(tests))) or {"result": {}})["result"].get("classes", ())
+    if len(tests) > 1 or not images or len(classes) > MOST_CLASSES:
+        return []
+    labels = records.test_labels(next(iter(images)), store)
+    return by_class(table, images, labels, [str(name) for name in classes])
 
 
 def context(file: StudyFile, store: Store) -> dict[str, Any]:
@@ -71,7 +85,12 @@ def context(file: StudyFile, store: Store) -> dict[str, Any]:
         "init": f"init {recipe.init.name}" if recipe.init else "from scratch",
         "budget": _budget(recipe),
         "generators": {name: name for name in set(records.arms(file.study.trials).values())},
+        "n_available": max((_size(subset.of, store) for t in file.study.trials if (subset := t.real)), default=0),
     }
+
+
+def _size(dataset: Any, store: Store) -> int:
+    return (store.record(dataset) or {"result": {}})["result"].get("n", 0)
 
 
 def _budget(recipe: Recipe) -> str:

@@ -315,3 +315,10 @@ def test_a_study_of_one_seed_a_cell_says_so():
 def test_a_table_that_makes_no_sense_is_refused():
     with pytest.raises(FitError, match="a number of images cannot be negative"):
         analysed(small().assign(n_synthetic=-1))
+
+
+def test_draws_that_overlap_by_more_than_half_are_flagged():
+    rows = small()
+    flagged = analysed(rows, context={"n_available": 60_000})["warnings"]
+    assert any("draws of 50,000 of 60,000 images share more than half of them" in text for text in flagged)
+    assert not any("share more than half" in text for text in analysed(rows, context={"n_available": 200_000})["warnings"])

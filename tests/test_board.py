@@ -1,9 +1,11 @@
 """The state of a run: what is needed, in which order it becomes ready, and what a failure blocks. No Ray, no torch."""
 
+import io
+
 import numpy as np
 
 from realfake.board import RETRIES, Board, needs
-from realfake.progress import clock, line, time_left
+from realfake.progress import Progress, clock, line, time_left
 from realfake.samples import SHARD_ROWS, shard_name, to_table, write_table
 from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Repeat, Subset, Trial, address
 from realfake.store import Store
@@ -249,3 +251,17 @@ def test_a_spec_in_hand_counts_by_its_progress_since_it_was_first_heard_of(tmp_p
     made.running[name]["first_heard"] -= 10
     made.progress(name, {"done": 200, "total": 1000})
     assert time_left(made, 1) in ("about 1:39 left", "about 1:40 left")
+
+
+def test_progress_goes_on_through_the_rounds_of_a_study(tmp_path):
+    said = io.StringIO()
+    with Progress(said) as progress:
+        for number in (1, 2):
+            made, _ = board(tmp_path / str(number), [trial(seed=number)])
+            progress({"kind": "begin", "board": made, "lanes": 1})
+            made.finished(made.next(), OK)
+            if number == 1:
+                progress({"kind": "round", "new": 1, "trials": 2, "of": 2})
+    lines = said.getvalue().splitlines()
+    assert [text for text in lines if "chosen" in text] == ["1 trials more were chosen: 2 of 2"]
+    assert sum("trials 1/1 · done" in text for text in lines) == 2

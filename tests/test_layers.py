@@ -17,7 +17,7 @@ LAYERS = [
     {"store", "samples", "resources", "intervals", "columns", "studyfile", "laws"},
     {
         *("datasets", "sources", "folders", "generators", "tasks", "fidelity", "records", "scaffold"),
-        *("adaptive", "choice", "advice", "contours", "costs", "designs", "planning", "proposals", "rounds", "surface"),
+        *("adaptive", "by_class", "choice", "advice", "contours", "costs", "designs", "planning", "proposals", "rounds", "surface"),
         *("claims", "contrasts", "matched_pairs", "wang_formula"),
         *("bayes", "counts"),
         *("analysis", "equivalence", "fits", "inversion", "noise", "regression", "sentences", "trial_table"),
@@ -28,7 +28,7 @@ LAYERS = [
     {
         *("tracking", "answers", "queries", "listing", "results", "purchasing"),
         *("report", "appendix", "axes", "drawing", "figures", "page", "tables"),
-        *("captions", "fitted", "layout", "marks", "method", "planes"),
+        *("captions", "cell_rows", "fitted", "layout", "marks", "method", "planes"),
     },
     {"progress", "cli", "__init__", "__main__"},
 ]
