@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from realfake.hypotheses import Claim as Claim
     from realfake.hypotheses import wang_claims as wang_claims
     from realfake.intervals import Interval as Interval
+    from realfake.laws import LAWS as LAWS
     from realfake.matched_pairs import wang as wang
     from realfake.planning import Costs as Costs
     from realfake.planning import plan as plan
@@ -44,6 +45,7 @@ _HOME = {
     "execution": ("run",),
     "hypotheses": ("Claim", "wang_claims"),
     "intervals": ("Interval",),
+    "laws": ("LAWS",),
     "matched_pairs": ("wang",),
     "planning": ("Costs", "plan"),
     "queries": ("curves", "trials"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MUTED = "#84817b"
 CROWDED = 15  # a range of so many typical equivalents makes a linear axis useless
 RESPONSE_TICKS = (1, 1.5, 2, 3, 5, 7)
-LETTER, LABEL_MARGIN = 0.075, 0.65  # inches: of a digit, of what a panel has beside its axis
+LETTER, LABEL_MARGIN = 0.075, 0.75  # inches: of a digit, of what a panel has beside its axis
 LINEAR_PART = 3.0  # of the plane's volumes, as a log distance
 
 

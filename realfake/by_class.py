@@ -45,7 +45,7 @@ def by_class(
 
 
 def _of_class(rows: Frame, per_image: PerImage, of_class: Array, response: str) -> tuple[Frame, PerImage]:
-    """The table and the single results as if the test set held this class alone. Raises FitError where it holds none."""
+    """The table and single results as if the test set held this class alone. Raises FitError where it holds none."""
     if not of_class.any():
         raise FitError("the test set has no image of this class")
     images = {name: {response: np.asarray(given[response])[of_class]} for name, given in per_image.items()}

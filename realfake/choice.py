@@ -160,16 +160,19 @@ def choose(evidence: Evidence, *, laws: Sequence[str] = CANDIDATES) -> Compariso
     for name in laws:
         if name not in LAWS:
             raise FitError(f"there is no law '{name}'; did you mean '{nearest(name, LAWS)}'?")
+    fitted = [_fitted(evidence, name) for name in laws]
+    if not any(contender.fit for contender in fitted):
+        raise FitError(fitted[0].trouble)
     splits = list(held_out_sets(evidence))
-    tried = [_try(evidence, name, splits) for name in laws]
-    if not any(contender.fit for contender in tried):
-        raise FitError(tried[0].trouble)
+    errors = {c.law: [_squared_errors(evidence, c.law, out) for out in splits] for c in fitted if c.fit}
+    used = [place for place in range(len(splits)) if any(row[place] is not None for row in errors.values())]
+    tried = [_scored(contender, errors.get(contender.law, []), used) for contender in fitted]
     cells = evidence.trials.cells
     beside = cells.m * (cells.n > 0)
     largest = int(np.lexsort((beside, cells.n))[-1]) if beside.max() <= 0 else int(np.argmax(beside))
     return Comparison(
         contenders=_ranked(tried),
-        held_out_cells=sum(int(out.sum()) for out in splits),
+        held_out_cells=sum(int(splits[place].sum()) for place in used),
         at=(float(cells.n[largest]), float(cells.m[largest])),
     )
 
@@ -189,23 +192,36 @@ def held_out_sets(evidence: Evidence) -> Iterator[Array]:
         yield ladder & (cells.n == sizes[-1])
 
 
-def _try(evidence: Evidence, name: str, splits: list[Array]) -> Contender:
-    """A law's fit to everything and its squared errors on each held-out set."""
+def _fitted(evidence: Evidence, name: str) -> Contender:
+    """A law's fit to everything, or why there is none."""
     try:
-        fitted = fit_evidence(evidence, law=name)
-        errors = np.concatenate([_squared_errors(evidence, name, out) for out in splits]) if splits else np.array([])
+        return Contender(name, fit_evidence(evidence, law=name), "", ())
     except FitError as error:
         return Contender(name, None, str(error), ())
-    return Contender(name, fitted, "", tuple(float(value) for value in errors))
 
 
-def _squared_errors(evidence: Evidence, name: str, out: Array) -> Array:
-    """(held-out cells,) squared differences of mean log response and the prediction of a fit to the other cells."""
+def _squared_errors(evidence: Evidence, name: str, out: Array) -> Array | None:
+    """(held-out cells,) squared differences of mean log response and the prediction of a fit to the other cells.
+
+    None where the other cells are too few for the law.
+    """
     law, trials = LAWS[name], evidence.trials
     kept = evidence.only(~out[trials.cells.of_trial])
     asked = out if law.synthetic_alone else out & (trials.cells.n > 0)
-    parameters = point_fit(kept, law)
+    try:
+        parameters = point_fit(kept, law)
+    except FitError:
+        return None
     return (trials.cell_means - log_prediction(law, parameters[None], trials.cells)[0])[asked] ** 2
+
+
+def _scored(contender: Contender, errors: list[Array | None], used: list[int]) -> Contender:
+    """The contender with its errors on the sets that any law could be scored on, if it could on all of them."""
+    known = [part for place in used if (part := errors[place]) is not None] if errors else []
+    if not contender.fit or not used or len(known) < len(used):
+        why = contender.trouble or "what is left without some held-out cells is too little for this law"
+        return replace(contender, trouble=why if used else contender.trouble)
+    return replace(contender, squared_errors=tuple(float(value) for value in np.concatenate(known)))
 
 
 def _ranked(tried: list[Contender]) -> tuple[Contender, ...]:

@@ -133,11 +133,10 @@ def fit(study: str | None, table: str | None, where: Where, as_json: bool) -> No
     from realfake import results, tables
 
     if table:
-        import pandas as pd
-
         from realfake.analysis import analyse
+        from realfake.trial_table import read_csv
 
-        analysis, said = analyse(pd.read_csv(table)), {"study": table, "question": ""}
+        analysis, said = analyse(read_csv(table)), {"study": table, "question": ""}
     elif study:
         file = _read(study, where)
         _, analysis, said = results.answer(file, where)

@@ -193,7 +193,8 @@ class Fit:
         """
         far = m > FARTHEST_EXTRAPOLATION * self.measured.m_max
         if far and not self.alternatives:
-            return withheld(f"{m:g} synthetic images are more than 4 times the {self.measured.m_max:g} that were measured")
+            measured = f"{self.measured.m_max:g} that were measured"
+            return withheld(f"{m:g} synthetic images are more than 4 times the {measured}")
         answers = {fit.law: ask(fit) for fit in (self, *self.alternatives)}
         whole = spanning(list(answers.values()))
         if not far:

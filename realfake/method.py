@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from realfake.choice import NEAR
 from realfake.intervals import Interval
 from realfake.laws import LAWS
 from realfake.page import Html, Part, bullets, estimate, join, paragraphs, table, tag
@@ -16,7 +17,7 @@ from realfake.tables import NOTHING, RESPONSES, count, recipes, shown
 ESTIMAND = (
     "Every number estimates an expectation: the expected response when n images are drawn from this data set (and, "
     "where there are synthetic images, with a generator, a pool and m of its images), and the recipe is trained on "
-    "them. It is not the response of one particular training set, and it holds for this recipe and this test set."
+    "them. It is not the response of one particular training set, and it holds for this recipe alone."
 )
 NOISES = {
     "random effects": "variances by source, from the differences between replicates, with their own uncertainty",
@@ -26,9 +27,9 @@ NOISES = {
 LAW_HEADER = ("law", "held-out error, %", "behind the best, %²", "lack of fit, p", "equivalent", "in the set", "fit")
 LAW_NOTE = (
     "Held-out error: the root mean squared relative error in cells that the law did not see. Behind the best: its mean "
-    "square above that of the best law, ± the standard error of the difference. Laws within one standard error make up "
-    "the set, without those that their lack-of-fit test rejects unless it rejects them all; an answer by law has the "
-    "point of the first and an interval that spans those of the whole set."
+    f"square above that of the best law, ± the standard error of the difference. Laws within {NEAR:g} standard errors "
+    "make up the set, without those that their lack-of-fit test rejects unless it rejects them all. An answer by law "
+    "has the point of the first, which is the simplest of the set, and an interval that spans those of the whole set."
 )
 
 

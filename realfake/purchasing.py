@@ -22,7 +22,7 @@ from realfake.resources import Where
 from realfake.spec import Trial, address
 from realfake.store import Store
 from realfake.studyfile import StudyFile
-from realfake.trial_table import normalised, select
+from realfake.trial_table import normalised, read_csv, select
 
 NEXT = 6  # trials that are proposed
 
@@ -108,7 +108,7 @@ def of_table(path: str, question: Question) -> Plan:
 
     costs = Costs(real=question.real_cost, **question.given)
     named = {"response": question.response, "arm": question.arm, "recipe": question.recipe}
-    return plan(fit(pd.read_csv(path), **named), target=question.target, budget=question.budget, costs=costs)
+    return plan(fit(read_csv(path), **named), target=question.target, budget=question.budget, costs=costs)
 
 
 def _fit(fits: list[Fit], question: Question) -> Fit:

@@ -87,6 +87,14 @@ def cell_means(values: Array, cells: Cells) -> Array:
     return values @ membership / membership.sum(axis=0)
 
 
+def read_csv(path: str) -> Frame:
+    """A table of trials from a CSV file. Raises FitError for a file that is none."""
+    try:
+        return pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise FitError(f"{path} is not a table: {str(error).strip()}; give a CSV with a header and a row a trial") from error
+
+
 def normalised(table: Frame) -> Frame:
     """The table with every column present, checked and in an order that does not depend on the order of its rows.
 
@@ -96,6 +104,8 @@ def normalised(table: Frame) -> Frame:
     if missing or not any(name in table for name in RESPONSES):
         needed = missing or ["cross_entropy' or 'error"]
         raise FitError(f"the table has no column '{needed[0]}'; it needs n_real, n_synthetic and a response")
+    if not len(table):
+        raise FitError("the table has no rows; it needs one for every trial")
     filled = table.reset_index(drop=True).copy()
     for name in ("n_real", "n_synthetic"):
         filled[name] = _sizes(filled, name)

@@ -12,6 +12,7 @@ from realfake.fits import FitError
 from realfake.intervals import Interval
 from realfake.laws import PEAKED, real_error
 from realfake.sentences import sentence
+from realfake.trial_table import read_csv
 from tests.simulated import PEAKED_TRUTH, SMALL, WANG_TRUTH, mixtures_of, several_arms, small, table
 
 CONTEXT = {
@@ -321,4 +322,17 @@ def test_draws_that_overlap_by_more_than_half_are_flagged():
     rows = small()
     flagged = analysed(rows, context={"n_available": 60_000})["warnings"]
     assert any("draws of 50,000 of 60,000 images share more than half of them" in text for text in flagged)
-    assert not any("share more than half" in text for text in analysed(rows, context={"n_available": 200_000})["warnings"])
+    enough = analysed(rows, context={"n_available": 200_000})["warnings"]
+    assert not any("share more than half" in text for text in enough)
+
+
+@pytest.mark.parametrize(("content", "message"), [("", "is not a table"), ("a,b\n1,2\n1,2,3\n", "is not a table")])
+def test_a_file_that_is_no_table_is_refused_in_a_sentence(tmp_path, content, message):
+    (tmp_path / "trials.csv").write_text(content)
+    with pytest.raises(FitError, match=message):
+        read_csv(str(tmp_path / "trials.csv"))
+
+
+def test_a_table_without_rows_is_refused():
+    with pytest.raises(FitError, match="the table has no rows"):
+        analyse(small().iloc[:0])

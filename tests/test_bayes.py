@@ -258,7 +258,7 @@ def test_the_truth_has_any_rank_among_posterior_draws():
 
     5 % of sound samplers would fail: each of four parameters is tested at 0.05 / 4.
     """
-    ranks, settled = zip(*(ranks_of_one_table(seed) for seed in range(60)), strict=True)
+    ranks, settled = zip(*(ranks_of_one_table(seed) for seed in range(50)), strict=True)
     bins = np.array([np.histogram(column, bins=5, range=(0, 100))[0] for column in np.array(ranks).T])
     print("\nranks in fifths (ln A, α, ln SD of a trial, of a draw):", bins.tolist(), "settled", np.mean(settled))
     assert np.mean(settled) > 0.9

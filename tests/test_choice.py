@@ -95,7 +95,7 @@ def test_a_table_too_small_to_hold_anything_out_still_has_a_fit():
 
 
 def test_an_unknown_law_is_named_with_the_nearest():
-    with pytest.raises(FitError, match="there is no law 'scald'.*scaled"):
+    with pytest.raises(FitError, match=r"there is no law 'scald'.*scaled"):
         choice.compare(small(), laws=("scald",), bootstrap=20)
 
 
@@ -129,3 +129,15 @@ def test_the_document_holds_the_comparison_and_the_alternatives():
     assert [fit["law"], *(other["law"] for other in fit["alternatives"])] == [
         row["law"] for row in comparison["laws"] if row["in_set"]
     ]
+
+
+def test_a_set_that_leaves_too_little_for_every_law_is_not_held_out():
+    """Without the real size that has three volumes only two mixed cells are left."""
+    rows = table(SCALED, law="scaled", noise=0.01, ladder=LADDER[:4], bases=(2500, 5000), ratios=(1, 4, 16))
+    rows = rows[~((rows["n_real"] == 2500) & (rows["n_synthetic"] == 2500))]
+    found = choice.compare(rows, laws=("scaled", "hyperbolic", "peaked"), bootstrap=40)
+    assert found.fit.law in ("scaled", "hyperbolic")
+    assert found.held_out_cells == 2 + 2
+    peaked = next(contender for contender in found.contenders if contender.law == "peaked")
+    assert not peaked.in_set
+    assert "too little for this law" in peaked.trouble or "too few" in peaked.trouble

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
+import realfake
 from realfake import counts as counting
 from realfake import fits, noise
 from realfake.fits import fit_evidence, gather
@@ -72,6 +73,11 @@ def test_a_fit_of_counts_says_so():
     assert found.noise == "counts of errors"
     assert any("errors are fitted as counts: a cell expects" in note for note in found.notes)
     assert not any("half an error" in note for note in found.notes)
+
+
+def test_posterior_draws_of_counts_are_refused():
+    with pytest.raises(fits.FitError, match="cells that expect fewer than 10 errors; use method='bootstrap'"):
+        realfake.fit(counted(rng(0)), response="error", law="scaled", method="bayes", bootstrap=20)
 
 
 # The point fit.

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,13 +180,13 @@ def test_a_law_is_rejected_by_its_test_alone(peaked):
 
 
 def test_a_study_of_synthetic_images_alone_and_of_leaky_generators_has_its_figures():
-    rows = several_arms(seeds=2).assign(status="ok")
-    data = figures.figure_tables(rows, analyse(rows, bootstrap=30))
+    rows = several_arms(seeds=2).query("arm != 'closed-set'").assign(status="ok")
+    data = figures.figure_tables(rows, analyse(rows, bootstrap=20))
     alone = data["response"].query("kind == 'law' and n_real == 0")
     assert alone.groupby("n_generator").size().tolist() == [fitted.POINTS] * 3
     assert "alone" not in set(data["contours"]["series"])
-    for name, own in data.items():
-        ElementTree.fromstring(drawing.svg(drawing.draw(name, own)))
+    for name in ("equivalent", "contours", "residuals"):
+        ElementTree.fromstring(drawing.svg(drawing.draw(name, data[name])))
 
 
 # ---------------------------------------------------------------------------------------------------------------- page
@@ -232,7 +233,7 @@ def test_the_laws_that_were_tried_are_listed_with_their_errors(page, analysis):
     (comparison,) = [one for one in analysis["comparisons"] if one["response"] == "cross_entropy"]
     last = [law for law in comparison["laws"] if law["behind"]][-1]
     assert f"{last['law']} {100 * last['held_out_error']:.1f} {1e4 * last['behind']:.0f} ± " in text
-    assert "hyperbolic : y = E + A·(n + ρ·m/(1 + m/κ))^-α" in text
+    assert "hyperbolic: y = E + A·(n + ρ·m/(1 + m/κ))^-α" in text
     assert text.count("which law, by") == 2
 
 
@@ -254,7 +255,7 @@ def test_words_have_eight_points_when_the_page_is_printed(found):
     for name, data in found.items():
         figure = drawing.draw(name, data)
         shrunk = min(1.0, PRINTED_WIDTH / figure.get_size_inches()[0])
-        sizes = [float(size) for size in re.findall(r"font: (?:bold )?([\d.]+)px", drawing.svg(figure))]
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?: (?:bold )?([\d.]+)px", drawing.svg(figure))]
         assert sizes
         assert min(sizes) * shrunk >= 8
 
@@ -264,12 +265,13 @@ def test_words_have_eight_points_when_the_page_is_printed(found):
 )
 @pytest.mark.parametrize("panels", [1, 2, 3])
 def test_labels_of_volumes_do_not_touch(volumes, panels):
-    figure, (axs,) = layout.panels(panels)
-    for ax in axs:
-        axes.volume_axis(ax, pd.Series(volumes, dtype=float))
-        ax.set_ylabel("two lines\nof words")
-        ax.set_yticks([0, 10_000], ["0", "10,000"])
-    figure.draw_without_rendering()
+    with matplotlib.rc_context(layout.SETTINGS):
+        figure, (axs,) = layout.panels(panels)
+        for ax in axs:
+            axes.volume_axis(ax, pd.Series(volumes, dtype=float))
+            ax.set_yticks([0, 10_000], ["0", "−10,000"])
+        axs[0].set_ylabel("two lines\nof words")
+        figure.draw_without_rendering()
     for ax in axs:
         boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
         assert len(boxes) >= 2

@@ -17,10 +17,9 @@ LAYERS = [
     {"store", "samples", "resources", "intervals", "columns", "studyfile", "laws"},
     {
         *("datasets", "sources", "folders", "generators", "tasks", "fidelity", "records", "scaffold"),
-        *("adaptive", "by_class", "choice", "advice", "contours", "costs", "designs", "planning", "proposals", "rounds", "surface"),
-        *("claims", "contrasts", "matched_pairs", "wang_formula"),
-        *("bayes", "counts"),
-        *("analysis", "equivalence", "fits", "inversion", "noise", "regression", "sentences", "trial_table"),
+        *("trial_table", "regression", "noise", "counts", "fits", "bayes", "equivalence", "choice", "inversion"),
+        *("analysis", "sentences", "by_class", "claims", "contrasts", "matched_pairs", "wang_formula"),
+        *("planning", "advice", "contours", "costs", "surface", "designs", "proposals", "rounds", "adaptive"),
     },
     {"synthesis", "training"},
     {"sweep"},

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from realfake.laws.bent_curves import bent, unbent
 from realfake.laws import CURVES, POWER
+from realfake.laws.bent_curves import bent, unbent
 from realfake.laws.real_curves import LIFTED_CURVE
 
 TRUTHS = {

@@ -39,7 +39,8 @@ TRUTHS = {
         **{"rate": 0.3, "half": 6.0, "generator_exponent": 1.0},
     },
 }
-SDS = {"independent": (0.0, 0.0, 0.04), "correlated": (0.04, 0.02, 0.02), "counts": (0.03, 0.0, 0.01)}  # draw, size, own
+# SDs of the log response: shared by a draw, shared by a draw at one size, the trial's own.
+SDS = {"independent": (0.0, 0.0, 0.04), "correlated": (0.04, 0.02, 0.02), "counts": (0.03, 0.0, 0.01)}
 N_TEST = 1000
 
 
@@ -114,7 +115,8 @@ def study(given: tuple[Setting, int, int]) -> dict:
         if np.isfinite(answer.high - answer.low) and not answer.censored:
             widths.append((answer.high - answer.low) / (n + true))
             off.append(abs(answer.point - true) / (n + true))
-    return {"held": held, "widths": widths, "off": off, "bounds": bounds, "law": fit.law, "set": 1 + len(fit.alternatives)}
+    found = {"held": held, "widths": widths, "off": off, "bounds": bounds}
+    return {**found, "law": fit.law, "set": 1 + len(fit.alternatives)}
 
 
 def measured(setting: Setting, studies: int, bootstrap: int, pool) -> dict:
