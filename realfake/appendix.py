@@ -16,7 +16,7 @@ from realfake.figures import Frame
 from realfake.intervals import Interval
 from realfake.laws import LAWS, POWER
 from realfake.matched_pairs import PROVENANCE, PUBLISHED_C2
-from realfake.page import Html, Part, bullets, join, linked, paragraphs, table, tag
+from realfake.page import Html, Part, bullets, estimate, join, linked, paragraphs, table, tag
 from realfake.tables import CLAIM_HEADER, NOTHING, REAL_ONLY, RESPONSES, claim_notes, claim_rows, count, shown
 
 LACK_OF_FIT_LEVEL = 0.05
@@ -53,7 +53,7 @@ def _by_pairs(found: dict[str, Any] | None) -> list[Part]:
     """The authors' own procedure on the same trials: its c2, and the pairs behind it."""
     if not found:
         return [NOTHING, NOTHING]
-    missed = f", missed by a factor of {found['typical_miss']:.2f} at the median" if found["typical_miss"] else ""
+    missed = f", missed by a factor of {found['typical_miss']:.2f} at the median" if found.get("typical_miss") else ""
     used = f"{count(found['n_pairs'], 'pair')}{missed}, {found['n_censored']} beyond the ladder; {found['status']}"
     return [shown(Interval.from_json(found["c2"])), _words(f"{used} ({found['reason']})" if found["reason"] else used)]
 
@@ -102,6 +102,27 @@ def lack_of_fit(test: dict[str, Any] | None) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------- copies
+
+
+def by_class(analysis: dict[str, Any]) -> Html:
+    """What the largest volumes were worth to each class, beside every real size."""
+    rows: Frame = pd.DataFrame([row for row in analysis.get("by_class") or [] if "n_real" in row])
+    if not len(rows):
+        return Html("")
+    sizes = sorted({(int(n), int(m)) for n, m in zip(rows["n_real"], rows["n_synthetic"], strict=True)})
+    header = ("class", "test images", *(f"{m:,} beside {n:,}" for n, m in sizes))
+    said = "Added real equivalents from the test images of one class, read off its own real-only ladder."
+    parts = [tag("p", said)]
+    for (recipe, arm), own in rows.groupby(["recipe", "arm"], sort=False):
+        parts.append(tag("p", ", ".join(filter(None, (arm, recipe))), class_="note"))
+        parts.append(table(header, [_class_row(name, of, sizes) for name, of in own.groupby("class", sort=False)]))
+    return join(parts)
+
+
+def _class_row(name: str, rows: Frame, sizes: list[tuple[int, int]]) -> list[Any]:
+    read = zip(rows["n_real"], rows["n_synthetic"], rows["equivalent"], strict=True)
+    known = {(int(n), int(m)): estimate(str(Interval.from_json(worth))) for n, m, worth in read}
+    return [name, count(rows["n_test"].iloc[0]), *(known.get(size, NOTHING) for size in sizes)]
 
 
 def copy_rates(facts: dict[str, Any]) -> Html:

@@ -168,8 +168,7 @@ def choose(evidence: Evidence, *, laws: Sequence[str] = CANDIDATES) -> Compariso
     used = [place for place in range(len(splits)) if any(row[place] is not None for row in errors.values())]
     tried = [_scored(contender, errors.get(contender.law, []), used) for contender in fitted]
     cells = evidence.trials.cells
-    beside = cells.m * (cells.n > 0)
-    largest = int(np.lexsort((beside, cells.n))[-1]) if beside.max() <= 0 else int(np.argmax(beside))
+    largest = int(np.lexsort((cells.n, cells.m, (cells.m > 0) & (cells.n > 0)))[-1])  # beside real images if any is
     return Comparison(
         contenders=_ranked(tried),
         held_out_cells=sum(int(splits[place].sum()) for place in used),

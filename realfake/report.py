@@ -10,7 +10,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from realfake.appendix import claims, copy_rates, data_sets, diverged_and_missing, environments, fits, stages
+from realfake.appendix import by_class, claims, copy_rates, data_sets, diverged_and_missing, environments, fits, stages
 from realfake.captions import CAPTIONS, DEFINITIONS, READING
 from realfake.drawing import draw, svg
 from realfake.figures import Frame, figure_tables
@@ -109,6 +109,7 @@ def render(table: Frame, analysis: dict[str, Any], facts: dict[str, Any], drawin
         section("Copies of real images", copy_rates(facts)),
         section("Response against volume", drawn("response")),
         section("Value of one more image", drawn("value")),
+        section("What each class gained", by_class(analysis)),
         section("What reaches the same response", drawn("contours")),
         section(
             "The laws, and how well they hold",

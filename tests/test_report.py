@@ -418,3 +418,14 @@ def test_text_is_escaped_and_typeset():
 )
 def test_durations_are_words(seconds, words):
     assert appendix.duration(seconds) == words
+
+
+def test_the_classes_have_a_table_where_they_were_measured():
+    worth = Interval(12.0, 3.0, 20.0).to_json()
+    rows = [
+        {"class": name, "arm": "closed-set", "recipe": "", "n_test": 150, "n_real": 50, "n_synthetic": 800, "equivalent": worth}
+        for name in ("cat", "dog")
+    ]
+    text = str(by_class({"by_class": [*rows, {"class": "absent", "n_test": 0, "equivalent": withheld("none").to_json()}]}))
+    assert all(said in text for said in ("cat", "dog", "800 beside 50", "[3, 20]"))
+    assert str(by_class({})) == ""
