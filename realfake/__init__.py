@@ -7,18 +7,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from realfake.analysis import analyse as analyse
-    from realfake.choice import compare as compare
-    from realfake.choice import fit as fit
-    from realfake.claims import judge as judge
     from realfake.execution import run as run
     from realfake.hypotheses import Claim as Claim
     from realfake.hypotheses import wang_claims as wang_claims
     from realfake.intervals import Interval as Interval
     from realfake.laws import LAWS as LAWS
-    from realfake.matched_pairs import wang as wang
-    from realfake.planning import Costs as Costs
-    from realfake.planning import plan as plan
+    from realfake.planning.plans import Costs as Costs
+    from realfake.planning.plans import plan as plan
     from realfake.queries import curves as curves
     from realfake.queries import trials as trials
     from realfake.resources import Where as Where
@@ -35,19 +30,24 @@ if TYPE_CHECKING:
     from realfake.spec import Trial as Trial
     from realfake.spec import address as address
     from realfake.spec import real_budget as real_budget
+    from realfake.statistics.analysis import analyse as analyse
+    from realfake.statistics.choice import compare as compare
+    from realfake.statistics.choice import fit as fit
+    from realfake.statistics.claims import judge as judge
+    from realfake.statistics.matched_pairs import wang as wang
     from realfake.store import Store as Store
     from realfake.values import SpecError as SpecError
 
 _HOME = {
-    "analysis": ("analyse",),
-    "claims": ("judge",),
-    "choice": ("compare", "fit"),
+    "statistics.analysis": ("analyse",),
+    "statistics.claims": ("judge",),
+    "statistics.choice": ("compare", "fit"),
     "execution": ("run",),
     "hypotheses": ("Claim", "wang_claims"),
     "intervals": ("Interval",),
     "laws": ("LAWS",),
-    "matched_pairs": ("wang",),
-    "planning": ("Costs", "plan"),
+    "statistics.matched_pairs": ("wang",),
+    "planning.plans": ("Costs", "plan"),
     "queries": ("curves", "trials"),
     "resources": ("Where",),
     "spec": (

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from realfake.equivalence import Fit
 from realfake.intervals import Interval, withheld
+from realfake.statistics.equivalence import Fit
 from realfake.tracking import Analysed, TrackingError
 from realfake.values import nearest
 

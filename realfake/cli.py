@@ -81,7 +81,7 @@ def run(study: str, where: Where, dry_run: bool, as_json: bool) -> None:
     """Make what STUDY needs and lacks, then print its answer. Run it again to resume."""
     file = _read(study, where)
     if file.study.claims:
-        from realfake import claims
+        from realfake.statistics import claims
 
         claims.refuse_unknown_arms(file.study)
     if dry_run:
@@ -133,8 +133,8 @@ def fit(study: str | None, table: str | None, where: Where, as_json: bool) -> No
     from realfake import results, tables
 
     if table:
-        from realfake.analysis import analyse
-        from realfake.trial_table import read_csv
+        from realfake.statistics.analysis import analyse
+        from realfake.statistics.trial_table import read_csv
 
         analysis, said = analyse(read_csv(table)), {"study": table, "question": ""}
     elif study:
@@ -259,7 +259,7 @@ def _read(study: str, where: Where) -> studyfile.StudyFile:
     file = studyfile.read(study)
     if file.study.adaptive is None:
         return file
-    from realfake import adaptive
+    from realfake.planning import adaptive
 
     return replace(file, study=adaptive.grown(file.study, Store(where.store)))
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from realfake import datasets, session, synthesis
-from realfake.adaptive import grown
 from realfake.board import Board, Needs, needs
+from realfake.planning.adaptive import grown
 from realfake.resources import Shares, Where, shares
 from realfake.spec import Dataset, Pool, Spec, Study, Subset, Trial, address, order
 from realfake.store import Store

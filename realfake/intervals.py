@@ -54,7 +54,7 @@ class Interval:
 
     @property
     def sign(self) -> str:
-        """"more" than 0, "less", "unclear" where the interval holds 0, or "withheld"."""
+        """ "more" than 0, "less", "unclear" where the interval holds 0, or "withheld"."""
         if self.censored == "withheld":
             return "withheld"
         return "more" if self.low > 0 else "less" if self.high < 0 else "unclear"

@@ -75,10 +75,11 @@ def _worth(row: dict[str, Any]) -> str:
 
 
 def _by(row: dict[str, Any]) -> str:
-    """How an answer was found: "law peaked (also m4), cross-entropy"; nothing where there is none."""
+    """How an answer was found: "law peaked (and 1 more), cross-entropy"; nothing where there is none."""
     if not row["by"]:
         return ""
-    also = f" (also {row['spanned_laws']})" if row["spanned_laws"] else ""
+    others = len(row["spanned_laws"].split(", ")) if row["spanned_laws"] else 0
+    also = f" (and {others} more)" if others else ""
     how = " ".join(filter(None, (row["by"], row["law"]))) + also
     response = "" if row["metric"] == row["response"] else row["response"].replace("_", "-")
     return ", ".join(filter(None, (how, response)))

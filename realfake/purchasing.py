@@ -12,17 +12,17 @@ from typing import Any
 
 from realfake import records, results
 from realfake.columns import grid
-from realfake.costs import Costs, PlanError, measured_costs
-from realfake.designs import half_width_now, largest_mixture
-from realfake.equivalence import Fit
-from realfake.fits import FEWEST_DRAWS, gather
-from realfake.planning import Plan, plan
-from realfake.proposals import Proposal, next_specs
+from realfake.planning.costs import Costs, PlanError, measured_costs
+from realfake.planning.designs import half_width_now, largest_mixture
+from realfake.planning.plans import Plan, plan
+from realfake.planning.proposals import Proposal, next_specs
 from realfake.resources import Where
 from realfake.spec import Trial, address
+from realfake.statistics.equivalence import Fit
+from realfake.statistics.fits import FEWEST_DRAWS, gather
+from realfake.statistics.trial_table import normalised, read_csv, select
 from realfake.store import Store
 from realfake.studyfile import StudyFile
-from realfake.trial_table import normalised, read_csv, select
 
 NEXT = 6  # trials that are proposed
 
@@ -102,7 +102,6 @@ def of_study(file: StudyFile, where: Where, question: Question) -> Advice:
 
 def of_table(path: str, question: Question) -> Plan:
     """The plan of a CSV of trials; costs that are not given are 0."""
-    import pandas as pd
 
     from realfake import fit
 

@@ -39,7 +39,7 @@ def answer(file: StudyFile, where: Where) -> tuple[list[dict[str, Any]], dict[st
 
 def digest(rows: list[dict[str, Any]], study: Study) -> str:
     """Return the digest of a table of trials, of the claims about it, and of the revision of the analysis."""
-    from realfake.analysis import REVISION as OF_ANALYSIS
+    from realfake.statistics.analysis import REVISION as OF_ANALYSIS
 
     claims = [canonical(study.claims)] if study.claims else []
     return hashlib.sha256(json.dumps([REVISION, OF_ANALYSIS, rows, *claims], sort_keys=True).encode()).hexdigest()
@@ -55,7 +55,7 @@ def _kept(path: Path) -> dict[str, Any]:
 def _analyse(file: StudyFile, rows: list[dict[str, Any]], store: Store) -> dict[str, Any]:
     import pandas as pd
 
-    from realfake.analysis import analyse
+    from realfake.statistics.analysis import analyse
 
     table, images = pd.DataFrame(rows), records.per_image(rows, store)
     document = analyse(table, per_image=images, context=context(file, store), claims=file.study.claims)
@@ -64,7 +64,7 @@ def _analyse(file: StudyFile, rows: list[dict[str, Any]], store: Store) -> dict[
 
 def _by_class(file: StudyFile, table: Any, images: Any, store: Store) -> list[dict[str, Any]]:
     """What each class gained; nothing where trials have several test sets, or the classes are too many to print."""
-    from realfake.by_class import by_class
+    from realfake.statistics.by_class import by_class
 
     tests = {trial.test for trial in file.study.trials}
     classes = (store.record(next(iter(tests))) or {"result": {}})["result"].get("classes", ())

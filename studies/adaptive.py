@@ -2,8 +2,8 @@
 
     realfake run studies/adaptive.py
 
-A pilot of 8 trials, then rounds of 4, each of the trials that narrow this one interval most, until there are 16: a third
-of the quickstart's. What the quickstart has made already is not made again; the rest takes about 7 minutes on two cores.
+A pilot of 8 trials, then rounds of 4, each of the trials that narrow this one interval most, until there are 16: a
+third of the quickstart's. What the quickstart has made already is not made again; the rest takes about 7 minutes.
 
 Result 2026-11-21: worth 327 [39, 609] more real images, where the quickstart's 48 trials say 363 [246, 497]. A third of
 the trials was too few for real noise: one replicate of most cells tells little of how much trials differ.
@@ -23,5 +23,14 @@ def trial(size, ratio=0, seed=0):
     return Trial(real=real, synthetic=synthetic, test=test, recipe=recipe, seed=seed)
 
 
-pilot = (trial(25), trial(200), trial(1600), trial(200, 1), trial(200, 4), trial(200, 16), trial(100, 4), trial(100, 16))
+pilot = (
+    trial(25),
+    trial(200),
+    trial(1600),
+    trial(200, 1),
+    trial(200, 4),
+    trial(200, 16),
+    trial(100, 4),
+    trial(100, 16),
+)
 study = Study(name="adaptive", trials=pilot, adaptive=Adaptive(at=(200, 3200), trials=16, batch=4))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from realfake import choice
-from realfake.fits import gather
 from realfake.laws import LAWS
-from realfake.trial_table import normalised, select
+from realfake.statistics import choice
+from realfake.statistics.fits import gather
+from realfake.statistics.trial_table import normalised, select
 
 PEAKED_TRUTH = (0.03, 6.0, 0.45, 0.4, 2.0, 1.0, 0.02)
 WANG_TRUTH = (0.03, 6.0, 0.45, 2e-5, 1.3)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from realfake import Adaptive, ClosedSet, Pool, Recipe, SpecError, Study, Subset, Trial, address
-from realfake.adaptive import grown
 from realfake.laws import LAWS
+from realfake.planning.adaptive import grown
 from realfake.records import sizes
 from realfake.store import Store
 from tests.conftest import DIGITS, DIGITS_TEST
@@ -111,10 +111,10 @@ def test_rounds_that_make_no_sense_are_refused(fields, message):
 
 
 def test_the_interval_narrows_with_the_rounds(tmp_path):
-    from realfake.designs import half_width_now
-    from realfake.fits import fit_evidence, gather
+    from realfake.planning.designs import half_width_now
     from realfake.queries import trials as table_of
-    from realfake.trial_table import normalised, select
+    from realfake.statistics.fits import fit_evidence, gather
+    from realfake.statistics.trial_table import normalised, select
 
     store, widths = Store(tmp_path / "store"), []
     for count in (8, 20):

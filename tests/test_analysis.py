@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realfake.analysis import analyse, digest, to_text
-from realfake.fits import FitError
 from realfake.intervals import Interval
 from realfake.laws import PEAKED, real_error
-from realfake.sentences import sentence
-from realfake.trial_table import read_csv
+from realfake.statistics.analysis import analyse, digest, to_text
+from realfake.statistics.fits import FitError
+from realfake.statistics.sentences import sentence
+from realfake.statistics.trial_table import read_csv
 from tests.simulated import PEAKED_TRUTH, SMALL, WANG_TRUTH, mixtures_of, several_arms, small, table
 
 CONTEXT = {

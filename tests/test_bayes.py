@@ -9,12 +9,12 @@ import pytest
 from scipy.stats import chisquare, multivariate_normal, truncnorm
 
 import realfake
-from realfake import bayes
-from realfake.bayes import Posterior, Sharing, log_likelihood, nested, sample, with_posterior
-from realfake.fits import FitError, fit_evidence
 from realfake.laws import LAWS, POWER
-from realfake.noise import Level, MeanSquare
-from realfake.regression import Cells
+from realfake.statistics import bayes
+from realfake.statistics.bayes import Posterior, Sharing, log_likelihood, nested, sample, with_posterior
+from realfake.statistics.fits import FitError, fit_evidence
+from realfake.statistics.noise import Level, MeanSquare
+from realfake.statistics.regression import Cells
 from tests.simulated import SMALL, evidence_of, rng, several_arms, small, table
 
 SCALED_TRUTH = (0.03, 6.0, 0.45, 0.4, 2.0)

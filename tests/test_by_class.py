@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from realfake.by_class import by_class
 from realfake.intervals import Interval
+from realfake.statistics.by_class import by_class
 from tests.simulated import SMALL, rng, table
 
 WORTH = (0.9, 0.0)  # what one synthetic image is worth to either class, in real images

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from realfake import choice
-from realfake.analysis import analyse
-from realfake.equivalence import Fit
 from realfake.intervals import Interval, spanning, withheld
 from realfake.laws import LAWS
-from realfake.sentences import _verdict
-from realfake.trial_table import FitError
+from realfake.statistics import choice
+from realfake.statistics.analysis import analyse
+from realfake.statistics.equivalence import Fit
+from realfake.statistics.sentences import _verdict
+from realfake.statistics.trial_table import FitError
 from tests.simulated import LADDER, SMALL, WANG_TRUTH, evidence_of, rng, small, table
 
 SCALED = (0.03, 6.0, 0.45, 0.4, 2.0)

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from realfake import Claim, Dataset, Study, appendix, results, wang_claims
-from realfake.analysis import analyse, digest
-from realfake.claims import Weakest, draws_needed, holm, judge, refuse_unknown_arms
+from realfake import Claim, Dataset, Study, results, wang_claims
 from realfake.cli import main
-from realfake.contrasts import Bounds, contrast, laws_that_hold, within
-from realfake.contrasts import Side as Arm
 from realfake.hypotheses import FEWEST_SYNTHETIC
 from realfake.intervals import Interval
 from realfake.laws import LAWS
+from realfake.report import appendix
 from realfake.spec import Pool, Recipe, Repeat, Subset, Trial, address
+from realfake.statistics.analysis import analyse, digest
+from realfake.statistics.claims import Weakest, draws_needed, holm, judge, refuse_unknown_arms
+from realfake.statistics.contrasts import Bounds, contrast, laws_that_hold, within
+from realfake.statistics.contrasts import Side as Arm
 from realfake.tables import terminal
 from realfake.values import SpecError
 from tests.simulated import SMALL, WANG_TRUTH, evidence_of, rng, several_arms, table
@@ -401,7 +402,7 @@ def test_what_is_kept_of_a_study_is_made_anew_when_its_claims_change():
 
 
 def laws_of(document):
-    from realfake.equivalence import Fit
+    from realfake.statistics.equivalence import Fit
 
     return laws_that_hold(Fit.from_json(document["fits"][0]))
 

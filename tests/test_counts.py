@@ -8,12 +8,12 @@ import pytest
 import statsmodels.api as sm
 
 import realfake
-from realfake import counts as counting
-from realfake import fits, noise
-from realfake.fits import fit_evidence, gather
 from realfake.laws import LAWS, POWER
-from realfake.regression import Cells
-from realfake.trial_table import normalised, select
+from realfake.statistics import counts as counting
+from realfake.statistics import fits, noise
+from realfake.statistics.fits import fit_evidence, gather
+from realfake.statistics.regression import Cells
+from realfake.statistics.trial_table import normalised, select
 from tests.simulated import rng
 
 TRUTH = (0.015, 2.4, 0.65, 0.3, 8.0)  # of the law "scaled"

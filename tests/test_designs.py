@@ -9,15 +9,24 @@ import pytest
 import statsmodels.api
 from scipy.stats import t as student
 
-from realfake import designs, records
-from realfake.designs import Candidate, candidates, gradient, half_width_now, information, next_trials, trial_rows
-from realfake.fits import fit_evidence
+from realfake import records
 from realfake.laws import LAWS
-from realfake.proposals import next_specs
-from realfake.regression import coordinate_bounds
-from realfake.rounds import rounds
+from realfake.planning import designs
+from realfake.planning.designs import (
+    Candidate,
+    candidates,
+    gradient,
+    half_width_now,
+    information,
+    next_trials,
+    trial_rows,
+)
+from realfake.planning.proposals import next_specs
+from realfake.planning.rounds import rounds
 from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Repeat, Study, Subset, Trial, address
-from realfake.trial_table import FitError
+from realfake.statistics.fits import fit_evidence
+from realfake.statistics.regression import coordinate_bounds
+from realfake.statistics.trial_table import FitError
 from tests.simulated import SMALL, evidence_of, table
 
 LAW = LAWS["peaked"]

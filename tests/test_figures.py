@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realfake import axes, cell_rows, drawing, figures, fitted, layout, method, report
-from realfake.analysis import analyse
-from realfake.choice import fit as fit_law
-from realfake.equivalence import Fit, LackOfFit
+from realfake import report
 from realfake.intervals import Interval
+from realfake.report import axes, cell_rows, drawing, figures, fitted, layout, method
+from realfake.statistics.analysis import analyse
+from realfake.statistics.choice import fit as fit_law
+from realfake.statistics.equivalence import Fit, LackOfFit
 from tests.simulated import SMALL, several_arms, table
 
 PRINTED_WIDTH = (210 - 2 * 16) / 25.4  # inches of A4 between the margins of page.css

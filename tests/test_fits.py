@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from scipy.optimize import curve_fit
 
-from realfake.fits import Fit, FitError, fit_law
-from realfake.inversion import invert, real_curve
 from realfake.laws import LAWS, PEAKED, POWER, real_error
-from realfake.trial_table import normalised, select
+from realfake.statistics.fits import Fit, FitError, fit_law
+from realfake.statistics.inversion import invert, real_curve
+from realfake.statistics.trial_table import normalised, select
 from tests.simulated import (
     LADDER,
     PEAKED_TRUTH,

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realfake.fits import FitError
 from realfake.laws import ADDITIVE, EXPONENTIAL, LAWS, PEAKED, POWER, SYN2REAL, TRANSFERRED, WANG, synthetic_share
+from realfake.statistics.fits import FitError
 from tests.simulated import PEAKED_TRUTH, TRUTHS, WANG_TRUTH, fit, small
 
 ALL = (POWER, *LAWS.values())

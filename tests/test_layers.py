@@ -17,18 +17,12 @@ LAYERS = [
     {"store", "samples", "resources", "intervals", "columns", "studyfile", "laws"},
     {
         *("datasets", "sources", "folders", "generators", "tasks", "fidelity", "records", "scaffold"),
-        *("trial_table", "regression", "noise", "counts", "fits", "bayes", "equivalence", "choice", "inversion"),
-        *("analysis", "sentences", "by_class", "claims", "contrasts", "matched_pairs", "wang_formula"),
-        *("planning", "advice", "contours", "costs", "surface", "designs", "proposals", "rounds", "adaptive"),
+        *("statistics", "planning"),
     },
     {"synthesis", "training"},
     {"sweep"},
     {"session", "board", "execution"},
-    {
-        *("tracking", "answers", "queries", "listing", "results", "purchasing"),
-        *("report", "appendix", "axes", "drawing", "figures", "page", "tables"),
-        *("captions", "cell_rows", "fitted", "layout", "marks", "method", "planes"),
-    },
+    {"tracking", "answers", "queries", "listing", "results", "purchasing", "report", "tables"},
     {"progress", "cli", "__init__", "__main__"},
 ]
 HEAVY = {
@@ -38,8 +32,8 @@ HEAVY = {
     "accelerate": {"generators", "tasks", "training"},
     "diffusers": {"generators"},
     "timm": {"tasks", "fidelity"},
-    "matplotlib": {"axes", "drawing", "layout", "marks", "planes"},
-    "emcee": {"bayes"},
+    "matplotlib": {"report"},
+    "emcee": {"statistics"},
 }
 
 

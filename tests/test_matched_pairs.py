@@ -8,12 +8,12 @@ import pytest
 from scipy.optimize import curve_fit, least_squares
 
 from realfake import wang
-from realfake.analysis import analyse
-from realfake.appendix import fits as fits_section
 from realfake.intervals import Interval
-from realfake.matched_pairs import PUBLISHED_C2, match
-from realfake.trial_table import FitError
-from realfake.wang_formula import fit_pairs, residuals
+from realfake.report.appendix import fits as fits_section
+from realfake.statistics.analysis import analyse
+from realfake.statistics.matched_pairs import PUBLISHED_C2, match
+from realfake.statistics.trial_table import FitError
+from realfake.statistics.wang_formula import fit_pairs, residuals
 from tests.simulated import SMALL, evidence_of, mixtures_of, rng, table
 
 EXACT = (0.0, 6.0, 0.45, 2e-5, 1.3)  # without a floor the ladder is a line in logarithms, so reading it is exact

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from realfake import fits, noise
-from realfake.fits import FitError
-from realfake.inversion import mean_response
-from realfake.trial_table import cell_means, normalised, select
+from realfake.statistics import fits, noise
+from realfake.statistics.fits import FitError
+from realfake.statistics.inversion import mean_response
+from realfake.statistics.trial_table import cell_means, normalised, select
 from tests.simulated import SMALL, evidence_of, fit, rng, several_arms, small, table
 
 

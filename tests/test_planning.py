@@ -11,10 +11,10 @@ from scipy.optimize import brentq, minimize_scalar
 
 import realfake
 from realfake import cli
-from realfake.costs import Costs, PlanError
-from realfake.equivalence import Fit, LackOfFit, Measured
 from realfake.laws import LAWS
-from realfake.planning import LABELS, MIX, UNREACHED, plan
+from realfake.planning.costs import Costs, PlanError
+from realfake.planning.plans import LABELS, MIX, UNREACHED, plan
+from realfake.statistics.equivalence import Fit, LackOfFit, Measured
 from tests.simulated import table
 
 CURVE = {"floor": 0.03, "amplitude": 6.0, "exponent": 0.45}

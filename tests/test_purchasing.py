@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from realfake import cli, samples
-from realfake.costs import Costs, PlanError, measured_costs
 from realfake.laws import LAWS
+from realfake.planning.costs import Costs, PlanError, measured_costs
 from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Repeat, Subset, Trial, address
 from realfake.store import Store
 from realfake.studyfile import read

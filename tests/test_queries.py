@@ -16,12 +16,12 @@ from pandas.testing import assert_frame_equal
 from scipy.stats import norm
 
 from realfake import cli, listing, records
-from realfake.analysis import analyse
 from realfake.answers import Answer, Curve, Question, chance, share_above
-from realfake.equivalence import Fit
 from realfake.intervals import Interval
 from realfake.queries import QueryError, curves, point, trials
 from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Study, Subset, Trial, address
+from realfake.statistics.analysis import analyse
+from realfake.statistics.equivalence import Fit
 from realfake.store import Store
 from realfake.tracking import Analysed, LiveLog, TrackingError, track
 from tests.simulated import fit, table
@@ -219,7 +219,7 @@ def test_fits_are_in_the_tags_for_any_reader(uri, documents):
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("realfake/strong").experiment_id
     (run,) = client.search_runs([experiment], "tags.`realfake.kind` = 'study'")
-    text = "".join(run.data.tags[key] for key in sorted(run.data.tags) if key.startswith("realfake.fits."))
+    text = "".join(run.data.tags[key] for key in sorted(run.data.tags) if key.startswith("realfake.statistics.fits."))
     assert json.loads(zlib.decompress(base64.b64decode(text)))["fits"] == documents["strong"][0]["fits"]
 
 
@@ -396,7 +396,7 @@ def printed(*arguments, code=0):
 def test_the_command_answers_compares_and_speaks_json_and_csv(uri, documents):
     text = printed("--uri", uri, "--study", "strong", "--study", "weak", "--at", "100,400")
     shown = str(fit_of(documents).equivalent(100, 400))
-    assert shown in text
+    assert shown in text, text
     assert "At 100 + 400, strong is better than weak with probability " in text
     assert "count as independent" in text
     found = json.loads(printed("--uri", uri, "--study", "strong", "--at", "100,400", "--json"))

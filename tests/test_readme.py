@@ -13,11 +13,13 @@ TEXT = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "cluster/README.md", ROOT / "studies/LOG.md"]
 
 
-def test_the_study_in_the_readme_is_a_study():
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+def test_the_code_in_the_readme_runs_from_top_to_bottom():
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict = {}
-    exec(code, names)
+    for code in blocks:
+        exec(code, names)
     assert isinstance(names["study"], Study)
+    assert names["study"].claims == (names["claim"],)
 
 
 def test_every_command_in_the_readme_exists_with_its_options():

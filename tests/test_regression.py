@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import curve_fit
 
 from realfake.laws import ADDITIVE, LAWS, POWER
-from realfake.regression import Cells, log_prediction, refine, search
+from realfake.statistics.regression import Cells, log_prediction, refine, search
 from tests.simulated import BASES, LADDER, RATIOS, TRUTHS
 
 LONG_LADDER = tuple(int(n) for n in np.geomspace(250, 256_000, 14))

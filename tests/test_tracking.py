@@ -207,8 +207,8 @@ def test_the_study_run_says_what_was_found_and_holds_the_files(uri, tmp_path):
     (tmp_path / "figures" / "equivalent.csv").write_text("n,m")
     mirrored(uri, "files", artifacts=tmp_path)
     (run,) = runs(uri, "files", "study")
-    assert joined("realfake.sentences", run.data.tags) == analysis()["sentences"]
-    assert unpacked("realfake.fits", run.data.tags) == {"fits": analysis()["fits"], "alternatives": []}
+    assert joined("realfake.statistics.sentences", run.data.tags) == analysis()["sentences"]
+    assert unpacked("realfake.statistics.fits", run.data.tags) == {"fits": analysis()["fits"], "alternatives": []}
     assert run.data.tags["mlflow.note.content"].startswith("How many are worth one?\n\nOn digits")
     assert (run.info.status, run.data.params["bootstrap"]) == ("FINISHED", "400")
     client = MlflowClient(uri)
@@ -327,21 +327,21 @@ def test_split_text_comes_together_again():
     assert len(tags) > 2
     assert all(len(text) <= TAG_CHARACTERS for text in tags.values())
     assert joined("realfake.cells", {**tags, "realfake.cell": "other"}) == value
-    assert joined("realfake.fits", tags) is None
+    assert joined("realfake.statistics.fits", tags) is None
 
 
 def test_packed_draws_come_out_exactly_and_take_less_room():
     draws = np.random.default_rng(0).lognormal(0, 3, (400, 7)).tolist()
     value = [[float(f"{number:.8g}") for number in row] for row in draws]
-    tags, plain = packed("realfake.fits", value), split("realfake.fits", value)
+    tags, plain = packed("realfake.statistics.fits", value), split("realfake.statistics.fits", value)
     assert all(len(text) <= TAG_CHARACTERS for text in tags.values())
-    assert unpacked("realfake.fits", {**tags, "realfake.fitness": "other"}) == value
+    assert unpacked("realfake.statistics.fits", {**tags, "realfake.fitness": "other"}) == value
     assert sum(map(len, tags.values())) < 0.65 * sum(map(len, plain.values()))
-    assert unpacked("realfake.fits", {}) is None
+    assert unpacked("realfake.statistics.fits", {}) is None
 
 
 def test_a_real_analysis_comes_back_whole(uri):
-    from realfake.analysis import analyse
+    from realfake.statistics.analysis import analyse
     from tests.simulated import table
 
     trials = table(ladder=(50, 100, 200, 400), bases=(50, 100), ratios=(1, 4, 16), responses=("cross_entropy", "error"))

@@ -17,7 +17,12 @@ from realfake.tracking.texts import TAG_CHARACTERS, packed, split
 
 KIND, STUDY, ADDRESS, DIGEST = "realfake.kind", "realfake.study", "realfake.address", "realfake.digest"
 SUPERSEDED, STATUS, CELLS = "realfake.superseded_by", "realfake.status", "realfake.cells"
-FITS, TRIALS, SETTINGS, WARNINGS = "realfake.fits", "realfake.trials", "realfake.settings", "realfake.warnings"
+FITS, TRIALS, SETTINGS, WARNINGS = (
+    "realfake.statistics.fits",
+    "realfake.trials",
+    "realfake.settings",
+    "realfake.warnings",
+)
 NOTE, NAME = "mlflow.note.content", "mlflow.runName"
 REAL_ONLY = "real-only"
 SEEDS = ("subset_seed", "generator_seed", "pool_seed", "trial_seed")
@@ -98,7 +103,7 @@ def study_run(
     digest = analysis["digest"]
     note = "\n\n".join([question.strip(), *analysis.get("sentences", []), *analysis.get("warnings", [])])
     found = {
-        **split("realfake.sentences", analysis.get("sentences", [])),
+        **split("realfake.statistics.sentences", analysis.get("sentences", [])),
         **split(WARNINGS, analysis.get("warnings", [])),
         **split(SETTINGS, analysis.get("settings", {})),
         **packed(FITS, {name: analysis.get(name, []) for name in ("fits", "alternatives")}),

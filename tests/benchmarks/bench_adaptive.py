@@ -20,11 +20,11 @@ import time
 import numpy as np
 import pandas as pd
 
-from realfake.equivalence import Fit
-from realfake.fits import fit_evidence, gather
 from realfake.laws import LAWS
-from realfake.rounds import rounds
-from realfake.trial_table import normalised, select
+from realfake.planning.rounds import rounds
+from realfake.statistics.equivalence import Fit
+from realfake.statistics.fits import fit_evidence, gather
+from realfake.statistics.trial_table import normalised, select
 
 LAW, TRUTH = LAWS["peaked"], (0.03, 6.0, 0.45, 0.4, 2.0, 1.0, 0.02)
 OWN, SHARED, AT_SIZE = 0.03, 0.01, 0.016  # SDs of log responses

@@ -19,10 +19,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 
-from realfake.choice import choose
-from realfake.fits import fit_evidence, gather
 from realfake.laws import LAWS
-from realfake.trial_table import normalised, select
+from realfake.statistics.choice import choose
+from realfake.statistics.fits import fit_evidence, gather
+from realfake.statistics.trial_table import normalised, select
 
 LADDER = (25, 50, 100, 200, 400, 800, 1600)
 SHORT_LADDER = (25, 50, 100, 150, 200, 300)

@@ -1,0 +1,223 @@
+"""One page that answers a study's question: sentences first, then figures, tables and what they rest on.
+
+Here: what the report says and in which order, and the files beside it. Not here: estimates (`fits`), the numbers behind
+figures (`figures`), how they are drawn (`drawing`), standing words (`captions`), markup (`page`).
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from realfake.report.appendix import (
+    by_class,
+    claims,
+    copy_rates,
+    data_sets,
+    diverged_and_missing,
+    environments,
+    fits,
+    stages,
+)
+from realfake.report.captions import CAPTIONS, DEFINITIONS, READING
+from realfake.report.drawing import draw, svg
+from realfake.report.figures import Frame, figure_tables
+from realfake.report.layout import INK
+from realfake.report.method import comparisons, made
+from realfake.report.page import (
+    Html,
+    Part,
+    bullets,
+    estimate,
+    figure,
+    inline,
+    join,
+    paragraphs,
+    png,
+    section,
+    table,
+    tag,
+    verbatim,
+)
+from realfake.report.page import (
+    page as whole_page,
+)
+from realfake.tables import (
+    LADDER_HEADER,
+    NOTHING,
+    RESPONSES,
+    Arm,
+    arms,
+    count,
+    csv_rows,
+    fitted_on,
+    interval,
+    inverted,
+    ladder,
+    ladder_rows,
+    main_response,
+    notes,
+    percent,
+    recipes,
+    shown,
+)
+
+STARRED = "* read off the real-only ladder, cell by cell, because the law does not fit this response."
+TABLE_HEADER = (
+    "real",
+    "synthetic",
+    "seeds",
+    "error, %",
+    "cross-entropy",
+    "added real equivalent (cross-entropy)",
+    "added real equivalent (error)",
+    "value of one more",
+    "average value",
+    "resolution",
+)
+
+
+def write(folder: Path, table: Frame, analysis: dict[str, Any], facts: dict[str, Any]) -> Path:
+    """Write report.html, trials.csv, cells.csv and figures/ (drawings and their numbers), and return the page's path.
+
+    `table` has a row a trial, `analysis` is what the fits left behind, and `facts` holds what is known about the study
+    otherwise: "study" and "question", and where known "data", "copy_rates", "contact_sheet" (PNG bytes),
+    "environments", "stages" and "commands". The page holds everything it shows and loads nothing.
+    """
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    drawings: dict[str, str] = {}
+    for name, data in figure_tables(table, analysis).items():
+        data.loc[:, (data.notna() & (data != "")).any()].to_csv(folder / "figures" / f"{name}.csv", index=False)
+        drawings[name] = svg(draw(name, data))
+        (folder / "figures" / f"{name}.svg").write_text(drawings[name], "utf-8")
+    table.to_csv(folder / "trials.csv", index=False)
+    _write_rows(folder / "cells.csv", csv_rows(analysis))
+    path = folder / "report.html"
+    path.write_text(render(table, analysis, facts, drawings), "utf-8")
+    return path
+
+
+def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def render(table: Frame, analysis: dict[str, Any], facts: dict[str, Any], drawings: dict[str, str]) -> str:
+    """The page as HTML; `drawings` holds the SVG of every figure there is, by name."""
+
+    def drawn(name: str) -> Html:
+        return _figure(name, drawings, analysis) if name in drawings else Html("")
+
+    parts = (
+        _head(analysis, facts),
+        section("Claims of the study", claims(analysis)),
+        drawn("equivalent"),
+        section("Every cell", *(_arm_table(analysis, arm) for arm in arms(analysis))),
+        section("Real beside synthetic", _contact_sheet(facts)),
+        section("Copies of real images", copy_rates(facts)),
+        section("Response against volume", drawn("response")),
+        section("Value of one more image", drawn("value")),
+        section("What each class gained", by_class(analysis)),
+        section("What reaches the same response", drawn("contours")),
+        section(
+            "The laws, and how well they hold",
+            *(drawn("laws"), comparisons(analysis), drawn("residuals"), fits(analysis)),
+        ),
+        section("Real images only", drawn("ladder"), *(_ladder_table(analysis, name) for name in recipes(analysis))),
+        section("What was measured", _definitions()),
+        section("How these numbers were made", made(analysis)),
+        section("Data and licences", data_sets(facts)),
+        section("Missing and diverged trials", diverged_and_missing(table, facts)),
+        section("Where it was computed", environments(facts), stages(facts)),
+        section("Run it again", _commands(facts)),
+    )
+    return whole_page(": ".join(filter(None, (facts["study"], facts["question"]))), *parts)
+
+
+def _head(analysis: dict[str, Any], facts: dict[str, Any]) -> Html:
+    """The question, the answer in sentences, and what to be wary of."""
+    sentences = analysis["sentences"] or ["This study has no answer yet: no trial with synthetic images is finished."]
+    warnings = [tag("div", bullets(analysis["warnings"]), class_="warning")] if analysis["warnings"] else []
+    return tag(
+        "header",
+        tag("p", f"realfake study: {facts['study']}", class_="eyebrow"),
+        tag("h1", facts["question"] or facts["study"]),
+        tag("div", paragraphs(sentences), class_="answer"),
+        bullets(f"{note[:1].upper()}{note[1:]}." for note in analysis.get("controls") or ()),
+        *warnings,
+    )
+
+
+def _figure(name: str, drawings: dict[str, str], analysis: dict[str, Any]) -> Html:
+    response = RESPONSES[main_response(analysis)]
+    shows = CAPTIONS[name].format(response=response)
+    reading = READING if name == next(iter(drawings)) else ""
+    caption = f"{shows}{reading}Numbers: figures/{name}.csv."
+    return figure(inline(drawings[name], name, INK), caption, label=shows.strip())
+
+
+def _arm_table(analysis: dict[str, Any], arm: Arm) -> Html:
+    real = {row["n_real"]: {**row, "n_synthetic": 0} for row in ladder(analysis, arm.recipe)}
+    rows: list[list[Part]] = []
+    for n_real in dict.fromkeys(cell["n_real"] for cell in arm.cells):
+        own = [cell for cell in arm.cells if cell["n_real"] == n_real]
+        rows += [_cell_row(cell) for cell in (*([real[n_real]] if n_real in real else []), *own)]
+    main = main_response(analysis)
+    mixed = any(inverted(cell, response) and not inverted(cell, main) for cell in arm.cells for response in RESPONSES)
+    below = [tag("p", note, class_="note") for note in (*notes(arm, main), *([STARRED] if mixed else []))]
+    return join([tag("h3", arm.title), table(TABLE_HEADER, rows, f"{fitted_on(arm).capitalize()}."), *below])
+
+
+def _cell_row(cell: dict[str, Any]) -> list[Part]:
+    replicates = cell["replicates"]
+
+    def text(quantity: str, seeds: int | None = replicates) -> str:
+        return shown(interval(cell, quantity), seeds)
+
+    def worth(response: str) -> str:
+        value = text(f"equivalent.{response}")
+        return f"*\u2009{value}" if value != NOTHING and inverted(cell, response) else value
+
+    estimates = (
+        shown(percent(interval(cell, "error")), replicates),
+        text("cross_entropy"),
+        worth("cross_entropy"),
+        worth("error"),
+        text("value"),
+        text("average_value"),
+        text("resolution", None),
+    )
+    return [
+        count(cell["n_real"]),
+        count(cell["n_synthetic"]),
+        count(replicates),
+        *map(estimate, estimates),
+    ]
+
+
+def _ladder_table(analysis: dict[str, Any], recipe: str) -> Html:
+    rows = ladder_rows(analysis, recipe)
+    return table(LADDER_HEADER, rows, recipe) if rows else Html("")
+
+
+def _contact_sheet(facts: dict[str, Any]) -> Html:
+    data = facts.get("contact_sheet")
+    return tag("figure", png(data, "real images beside synthetic ones")) if data else Html("")
+
+
+def _definitions() -> Html:
+    first = tag(
+        "p",
+        "f(n) is the expected response of real-only training with the same recipe on n images drawn from this data "
+        "set, on a test set on which nothing was chosen. Intervals are 95 %.",
+    )
+    return join([first, tag("dl", *(join([tag("dt", word), tag("dd", text)]) for word, text in DEFINITIONS))])
+
+
+def _commands(facts: dict[str, Any]) -> Html:
+    titles = {"again": "The same study (what is made is not made again)", "curves": "The curves, from MLflow"}
+    commands: dict[str, str] = facts.get("commands") or {}
+    return join(part for name, text in commands.items() for part in (tag("p", titles.get(name, name)), verbatim(text)))

@@ -1,0 +1,94 @@
+"""The answer in plain words: one sentence for each arm and real size, at its largest volume.
+
+Here: wording. Not here: numbers (`analysis` hands them in).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from realfake.intervals import Interval
+from realfake.statistics.equivalence import Fit
+
+CONTROLS = {
+    "repeat": "repeats real images, so a generator is worth something only beyond it",
+    "permuted": "has permuted labels, so whatever it is worth is not information about the classes",
+}
+
+
+SIGNS = {"more": "more than 0", "less": "less than 0", "unclear": "not distinguishable from 0", "withheld": "nothing"}
+
+
+def sentences(cells: list[dict[str, Any]], fits: list[Fit], context: dict[str, Any]) -> list[str]:
+    """One sentence for each (recipe, arm, n_real), at the largest volume with a trial that did not diverge."""
+    largest: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for cell in cells:
+        key = (cell["recipe"], cell["arm"], cell["n_real"])
+        usable = "equivalent" in cell and cell["replicates"]
+        if usable and (key not in largest or cell["n_synthetic"] > largest[key]["n_synthetic"]):
+            largest[key] = cell
+    return [sentence(cell, _fit_of(cell, fits), context) for cell in largest.values()]
+
+
+def sentence(cell: dict[str, Any], fit: Fit | None, context: dict[str, Any]) -> str:
+    """What the synthetic images of one cell were worth, with the setting, the interval and the measured range."""
+    setting = [context[name] for name in ("model", "init", "budget") if context.get(name)]
+    place = f"On {context.get('data', 'this data set')}" + (f" with {', '.join(setting)}" if setting else "")
+    generator = context.get("generators", {}).get(cell["arm"], f"the generator '{cell['arm']}'")
+    fitted = f", fitted on {_images(cell['n_generator'])}," if cell["n_generator"] else ""
+    beside = f"beside {cell['n_real']:,} real ones" if cell["n_real"] else "alone"
+    response, worth = next(iter(cell["equivalent"].items()))
+    verdict = _verdict(Interval.from_json(worth), beside_real=bool(cell["n_real"]), signs=cell.get("signs", {}))
+    replicates = f"{cell['replicates']} replicates" if cell["replicates"] > 1 else "one seed"
+    basis = _basis(fit) if fit is not None and cell["equivalent_by"] == "law" else "inversion"
+    measured = (
+        f", measured to {_images(fit.measured.n_max)} real and {fit.measured.m_max:,.0f} synthetic" if fit else ""
+    )
+    source = f"{cell['n_synthetic']:,} images from {generator}{fitted} {beside}"
+    return f"{place}, {source} {verdict} ({replicates}, {basis} in {response.replace('_', '-')}{measured})."
+
+
+def _basis(fit: Fit) -> str:
+    others = len(fit.alternatives)
+    spanned = f" and {others} more that predict{'s' * (others == 1)} as well" if others else ""
+    return f"law '{fit.law}'{spanned}"
+
+
+def _verdict(worth: Interval, *, beside_real: bool, signs: dict[str, str]) -> str:
+    more = "more real images" if beside_real else "real images"
+    if {"more", "less"} <= set(signs.values()):
+        said = "; ".join(f"'{law}' says {SIGNS[sign]}" for law, sign in signs.items())
+        return f"have no verdict, for laws that predict as well disagree ({said}): worth {worth} {more}"
+    if worth.censored == "withheld":
+        return f"have no measured worth: {worth.reason}"
+    if worth.censored == "above":
+        return f"were worth {worth} {more}, beyond the ladder"
+    if worth.high < 0 or (worth.censored == "below" and beside_real):
+        return f"were worse than none: worth {worth} {more}"
+    if worth.censored == "below":
+        return f"were worth {worth} {more}, below the ladder"
+    if worth.low <= 0:
+        return f"were not distinguishable from 0: worth {worth} {more}"
+    return f"were worth {worth} {more}"
+
+
+def controls(cells: list[dict[str, Any]]) -> list[str]:
+    """What each control arm shows, at the largest volume of each real size."""
+    notes = []
+    for name, meaning in CONTROLS.items():
+        found = [cell for cell in cells if name in cell["arm"].lower() and "equivalent" in cell]
+        for n in sorted({cell["n_real"] for cell in found}):
+            cell = max((cell for cell in found if cell["n_real"] == n), key=lambda cell: cell["n_synthetic"])
+            worth = Interval.from_json(next(iter(cell["equivalent"].values())))
+            notes.append(f"control '{cell['arm']}', {cell['n_synthetic']:,} beside {n:,}: worth {worth}; it {meaning}")
+    return notes
+
+
+def _fit_of(cell: dict[str, Any], fits: list[Fit]) -> Fit | None:
+    response = next(iter(cell["equivalent"]))
+    wanted = (cell["recipe"], cell["arm"], response)
+    return next((fit for fit in fits if (fit.recipe, fit.arm, fit.response) == wanted), None)
+
+
+def _images(count: float) -> str:
+    return f"{count:,.0f}"
