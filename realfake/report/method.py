@@ -20,7 +20,8 @@ ESTIMAND = (
     "them. It is not the response of one particular training set, and it holds for this recipe alone."
 )
 NOISES = {
-    "random effects": "variances by source, from the differences between replicates, with their own uncertainty",
+    "random effects": "variances by source, from the differences between replicates, with their own uncertainty; seeds "
+    "that change together count as one source, the coarsest of them",
     "replicates resampled": "whole replicates are resampled",
     "residuals of the fit": "no cell was repeated, so the scatter about the law stands in for it",
 }

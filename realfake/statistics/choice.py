@@ -159,7 +159,7 @@ def choose(evidence: Evidence, *, laws: Sequence[str] = CANDIDATES) -> Compariso
     """The comparison of laws on gathered evidence. Raises FitError if none can be fitted."""
     for name in laws:
         if name not in LAWS:
-            raise FitError(f"there is no law '{name}'; did you mean '{nearest(name, LAWS)}'?")
+            raise FitError(f"there is no law '{name}'; {nearest(name, LAWS)}")
     fitted = [_fitted(evidence, name) for name in laws]
     if not any(contender.fit for contender in fitted):
         raise FitError(fitted[0].trouble)
