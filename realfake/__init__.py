@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from realfake.planning.plans import plan as plan
     from realfake.queries import curves as curves
     from realfake.queries import trials as trials
+    from realfake.representation.closeness import average_precision_t2t as average_precision_t2t
+    from realfake.representation.distances import train2test as train2test
     from realfake.resources import Where as Where
     from realfake.spec import Adaptive as Adaptive
     from realfake.spec import ClosedSet as ClosedSet
@@ -42,6 +44,7 @@ _HOME = {
     "statistics.analysis": ("analyse",),
     "statistics.claims": ("judge",),
     "statistics.choice": ("compare", "fit"),
+    "representation.closeness": ("average_precision_t2t",),
     "execution": ("run",),
     "hypotheses": ("Claim", "wang_claims"),
     "intervals": ("Interval",),
@@ -49,6 +52,7 @@ _HOME = {
     "statistics.matched_pairs": ("wang",),
     "planning.plans": ("Costs", "plan"),
     "queries": ("curves", "trials"),
+    "representation.distances": ("train2test",),
     "resources": ("Where",),
     "spec": (
         *("Adaptive", "ClosedSet", "Dataset", "External", "Pool", "Recipe", "Relabel", "Repeat"),
