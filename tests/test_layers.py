@@ -16,8 +16,8 @@ LAYERS = [
     {"values", "hypotheses", "spec"},
     {"store", "samples", "resources", "intervals", "columns", "studyfile", "laws"},
     {
-        *("datasets", "sources", "folders", "generators", "tasks", "fidelity", "records", "scaffold"),
-        *("statistics", "planning"),
+        *("annotations", "datasets", "sources", "folders", "generators", "tasks", "fidelity", "records", "scaffold"),
+        *("statistics", "planning", "aerial", "detections", "representation"),
     },
     {"synthesis", "training"},
     {"sweep"},
@@ -34,6 +34,7 @@ HEAVY = {
     "timm": {"tasks", "fidelity"},
     "matplotlib": {"report"},
     "emcee": {"statistics"},
+    "faster_coco_eval": {"detections"},
 }
 
 
