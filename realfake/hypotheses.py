@@ -1,14 +1,14 @@
-"""What a study claims before it runs: contrasts with a smallest effect of interest, written in the study file.
+"""What a study declares before it runs: claims with a smallest effect of interest, and how it goes on from its pilot.
 
-A claim is data beside the trials: it makes nothing, and no made thing has another address for it. Here: `Claim`, and
-the ready-made claims of a paper. Not here: the verdicts (`claims`). Standard library only.
+A claim is data beside the trials: it makes nothing, and no made thing has another address for it. Here: `Claim`,
+`Adaptive`, and the ready-made claims of a paper. Not here: the verdicts (`claims`), the rounds. Standard library only.
 """
 
 import math
 from itertools import pairwise
 from typing import Literal
 
-from realfake.values import SpecError, Value, nearest
+from realfake.values import SpecError, Value, at_least, nearest
 
 Point = tuple[int, int]  # n_real, n_synthetic
 
@@ -165,3 +165,54 @@ def wang_claims(
             smallest_effect=smallest_value,
         ),
     )
+
+
+def check_claims(study: str, claims: tuple[Claim, ...], cells: set[Point]) -> None:
+    """Refuse two claims of one name, and claims about sizes or cells that the study does not measure."""
+    names = [claim.name for claim in claims]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SpecError(f"Study {study!r} has two claims {twice!r}; give each its own name")
+    sizes = sorted({n for n, _ in cells})
+    for claim in claims:
+        for n, m in (*claim.at, *claim.minus):
+            if n not in sizes:
+                known = ", ".join(map(str, sizes))
+                raise SpecError(f"Claim {claim.name!r}: no trial has n_real {n}; the study has {known}")
+            if claim.quantity in MEASURED and not {(n, m), (n, m if claim.quantity == "error" else 0)} <= cells:
+                raise SpecError(f"Claim {claim.name!r}: the {claim.quantity} at {n} + {m} needs trials there; add them")
+
+
+class Adaptive(Value):
+    """How a study goes on from its trials (the pilot): in rounds of ``batch``, until there are ``trials`` in all.
+
+    A round takes the trials that would narrow the effective size at ``at`` = (n_real, n_synthetic) most, by ``law`` in
+    ``response``: all declared before the first trial runs.
+    """
+
+    at: tuple[int, int]
+    trials: int
+    batch: int = 6
+    response: Literal["cross_entropy", "error"] = "cross_entropy"
+    law: Literal["hyperbolic", "scaled", "peaked"] = "scaled"
+
+    def check(self) -> None:
+        at_least(self, trials=1, batch=1)
+        if len(self.at) != 2 or min(self.at) < 1:
+            raise SpecError(f"Adaptive.at is {self.at}; give (n_real, n_synthetic), both at least 1")
+
+
+def check_adaptive(study: str, adaptive: Adaptive, pilot: list[Point]) -> None:
+    """Refuse rounds whose pilot could not be fitted, before it is run."""
+    if len(pilot) > adaptive.trials:
+        raise SpecError(f"Study {study!r}: the pilot alone has {len(pilot)} trials; give Adaptive more than that")
+    mixed = sorted({n for n, m in pilot if n and m})
+    if adaptive.at[0] not in mixed:
+        known = ", ".join(map(str, mixed)) or "none"
+        raise SpecError(
+            f"Study {study!r}: Adaptive.at asks beside {adaptive.at[0]} real images; the pilot mixes {known}"
+        )
+    if len({n for n, m in pilot if not m}) < 2:
+        raise SpecError(
+            f"Study {study!r}: the pilot of an adaptive study needs real-only trials of two sizes; add them"
+        )

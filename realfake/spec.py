@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Literal
 
-from realfake.hypotheses import MEASURED, Claim
+from realfake.hypotheses import Adaptive, Claim, check_adaptive, check_claims
 from realfake.values import SpecError, Value, at_least, differing, fields, within
 
 
@@ -229,25 +229,6 @@ class Trial(Spec):
         return sum(part.size for part in self.synthetic)
 
 
-class Adaptive(Value):
-    """How a study goes on from its trials (the pilot): in rounds of ``batch``, until there are ``trials`` in all.
-
-    A round takes the trials that would narrow the effective size at ``at`` = (n_real, n_synthetic) most, by ``law`` in
-    ``response``: all declared before the first trial runs.
-    """
-
-    at: tuple[int, int]
-    trials: int
-    batch: int = 6
-    response: Literal["cross_entropy", "error"] = "cross_entropy"
-    law: Literal["hyperbolic", "scaled", "peaked"] = "scaled"
-
-    def check(self) -> None:
-        at_least(self, trials=1, batch=1)
-        if len(self.at) != 2 or min(self.at) < 1:
-            raise SpecError(f"Adaptive.at is {self.at}; give (n_real, n_synthetic), both at least 1")
-
-
 class Study(Spec):
     """A question, the trials that answer it, and what is claimed before they run. Equal trials count once."""
 
@@ -262,7 +243,10 @@ class Study(Spec):
         if not self.trials:
             raise SpecError(f"Study {self.name!r} has no trials; give trials=(Trial(…), …)")
         object.__setattr__(self, "trials", tuple({address(t): t for t in self.trials}.values()))
-        _check_claims(self)
+        cells = [(trial.n_real, trial.n_synthetic) for trial in self.trials]
+        check_claims(self.name, self.claims, set(cells))
+        if self.adaptive:
+            check_adaptive(self.name, self.adaptive, cells)
 
 
 # --------------------------------------------------------------------------------------------- addresses and the graph
@@ -334,20 +318,3 @@ def _visit(spec: Spec, seen: dict[str, Spec]) -> None:
 def _real(spec: Any) -> None:
     if not isinstance(spec.real.of, Dataset):
         raise SpecError(f"{type(spec).__name__}.real: a subset of a pool is synthetic; give a subset of a Dataset")
-
-
-def _check_claims(study: Study) -> None:
-    """Refuse two claims of one name, and claims about sizes or cells that the study does not measure."""
-    names = [claim.name for claim in study.claims]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise SpecError(f"Study {study.name!r} has two claims {twice!r}; give each its own name")
-    cells = {(trial.n_real, trial.n_synthetic) for trial in study.trials}
-    sizes = sorted({n for n, _ in cells})
-    for claim in study.claims:
-        for n, m in (*claim.at, *claim.minus):
-            if n not in sizes:
-                known = ", ".join(map(str, sizes))
-                raise SpecError(f"Claim {claim.name!r}: no trial has n_real {n}; the study has {known}")
-            if claim.quantity in MEASURED and not {(n, m), (n, m if claim.quantity == "error" else 0)} <= cells:
-                raise SpecError(f"Claim {claim.name!r}: the {claim.quantity} at {n} + {m} needs trials there; add them")

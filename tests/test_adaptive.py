@@ -123,3 +123,16 @@ def test_the_interval_narrows_with_the_rounds(tmp_path):
         evidence = gather(select(normalised(rows), response="cross_entropy"), bootstrap=60, seed=0)
         widths.append(half_width_now(fit_evidence(evidence, law="scaled"), evidence, 100, 1600))
     assert widths[1] < widths[0]
+
+
+@pytest.mark.parametrize(
+    ("pilot", "message"),
+    [
+        ((trial(25), trial(100), trial(50, 4)), "asks beside 100 real images; the pilot mixes 50"),
+        ((*PILOT, *(trial(25, seed=s) for s in range(1, 15))), "the pilot alone has 22 trials"),
+        ((trial(25), trial(100, 4)), "needs real-only trials of two sizes"),
+    ],
+)
+def test_a_pilot_that_could_not_be_fitted_is_refused_before_it_runs(pilot, message):
+    with pytest.raises(SpecError, match=message):
+        Study(name="rounds", trials=pilot, adaptive=Adaptive(at=(100, 1600), trials=20))

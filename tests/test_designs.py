@@ -22,11 +22,11 @@ from realfake.planning.designs import (
     trial_rows,
 )
 from realfake.planning.proposals import next_specs
-from realfake.planning.rounds import rounds
 from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Repeat, Study, Subset, Trial, address
 from realfake.statistics.fits import fit_evidence
 from realfake.statistics.regression import coordinate_bounds
 from realfake.statistics.trial_table import FitError
+from tests.rounds import rounds
 from tests.simulated import SMALL, evidence_of, table
 
 LAW = LAWS["peaked"]

@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 
 from realfake.laws import LAWS
-from realfake.planning.rounds import rounds
 from realfake.statistics.equivalence import Fit
 from realfake.statistics.fits import fit_evidence, gather
 from realfake.statistics.trial_table import normalised, select
+from tests.rounds import rounds
 
 LAW, TRUTH = LAWS["peaked"], (0.03, 6.0, 0.45, 0.4, 2.0, 1.0, 0.02)
 OWN, SHARED, AT_SIZE = 0.03, 0.01, 0.016  # SDs of log responses
