@@ -1,4 +1,4 @@
-"""Simulated studies in rounds: fit, choose the trials that narrow the interval most, measure them, until enough are run.
+"""Simulated studies in rounds: fit, choose the trials that narrow the interval most, measure them, until all are run.
 
 Here: the rounds, over any way to measure. Not here: which trials narrow an interval (`designs`), the specs of the
 trials that a real study should run next (`proposals`).
