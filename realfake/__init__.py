@@ -7,6 +7,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from realfake.effects import Effect as Effect
+    from realfake.effects import Term as Term
+    from realfake.effects import change as change
     from realfake.execution import run as run
     from realfake.hypotheses import Claim as Claim
     from realfake.hypotheses import wang_claims as wang_claims
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from realfake.laws import LAWS as LAWS
     from realfake.planning.plans import Costs as Costs
     from realfake.planning.plans import plan as plan
+    from realfake.progressive import ptl as ptl
     from realfake.queries import curves as curves
     from realfake.queries import trials as trials
     from realfake.representation.closeness import average_precision_t2t as average_precision_t2t
@@ -22,13 +26,19 @@ if TYPE_CHECKING:
     from realfake.spec import Adaptive as Adaptive
     from realfake.spec import ClosedSet as ClosedSet
     from realfake.spec import Dataset as Dataset
+    from realfake.spec import DetectionRecipe as DetectionRecipe
+    from realfake.spec import DistanceRule as DistanceRule
+    from realfake.spec import Distances as Distances
+    from realfake.spec import Evaluation as Evaluation
     from realfake.spec import External as External
     from realfake.spec import Pool as Pool
+    from realfake.spec import Procedural as Procedural
     from realfake.spec import Recipe as Recipe
     from realfake.spec import Relabel as Relabel
     from realfake.spec import Repeat as Repeat
     from realfake.spec import Study as Study
     from realfake.spec import Subset as Subset
+    from realfake.spec import Translation as Translation
     from realfake.spec import Trial as Trial
     from realfake.spec import address as address
     from realfake.spec import real_budget as real_budget
@@ -45,18 +55,21 @@ _HOME = {
     "statistics.claims": ("judge",),
     "statistics.choice": ("compare", "fit"),
     "representation.closeness": ("average_precision_t2t",),
+    "effects": ("Effect", "Term", "change"),
     "execution": ("run",),
     "hypotheses": ("Claim", "wang_claims"),
     "intervals": ("Interval",),
     "laws": ("LAWS",),
     "statistics.matched_pairs": ("wang",),
     "planning.plans": ("Costs", "plan"),
+    "progressive": ("ptl",),
     "queries": ("curves", "trials"),
     "representation.distances": ("train2test",),
     "resources": ("Where",),
     "spec": (
-        *("Adaptive", "ClosedSet", "Dataset", "External", "Pool", "Recipe", "Relabel", "Repeat"),
-        *("Study", "Subset", "Trial", "address", "real_budget"),
+        *("Adaptive", "ClosedSet", "Dataset", "DetectionRecipe", "DistanceRule", "Distances", "Evaluation", "External"),
+        *("Pool", "Procedural", "Recipe", "Relabel", "Repeat", "Study", "Subset", "Translation", "Trial", "address"),
+        "real_budget",
     ),
     "store": ("Store",),
     "values": ("SpecError",),

@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 
 from realfake.intervals import Interval, withheld
-from realfake.statistics.equivalence import Fit
+from realfake.responses import PRINTED, SHARES
+from realfake.statistics.equivalence import INVERSION, Fit
+from realfake.statistics.sentences import disagreement, in_doubt
 from realfake.tracking import Analysed, TrackingError
 from realfake.values import nearest
 
-MEASURED = ("error", "cross_entropy")  # smaller is better; of the others larger is
+MEASURED = PRINTED  # smaller is better; of the others larger is
+SPANNED = ("equivalent", "effective", "average_value")  # by law and real-only ladder, where the law is in doubt
 METRICS = ("equivalent", "effective", "value", "average_value", *MEASURED)
 
 Array = np.ndarray
@@ -69,15 +72,21 @@ class Curve:
                 found.setdefault(fit.law, replace(fit, alternatives=()))
         return found
 
+    def unfitted(self, response: str) -> dict[str, str]:
+        """Why each law that was tried in vain could not be fitted."""
+        own = {"recipe": self.recipe, "arm": self.arm, "response": response}
+        return {one["law"]: one["why"] for one in self.analysed.unfitted if own.items() <= one.items()}
+
     def fit(self, response: str, law: str = "") -> tuple[Fit | None, str]:
         """The fit that answers ("": the one that the analysis stands on), or None and why there is none."""
         if law:
-            laws = self.laws(response)
-            return laws.get(law), f"no fit of the law '{law}' to {response} was kept; {nearest(law, laws)}"
+            laws, vain = self.laws(response), self.unfitted(response)
+            kept = f"no fit of the law '{law}' to {response} was kept; {nearest(law, laws)}"
+            return laws.get(law), vain.get(law, kept)
         fit = next((fit for fit in self._fits[0] if fit.response == response), None)
         if fit is None:
             return None, self._why_no_fit(response)
-        if fit.lack_of_fit is not None and fit.lack_of_fit.fails:
+        if fit.answered_by[0] == INVERSION and fit.lack_of_fit is not None:
             p = f"{fit.lack_of_fit.p:.2g}"
             return None, f"the law '{fit.law}' does not fit (p = {p}), so only measured cells answer; or name a law"
         return fit, ""
@@ -112,7 +121,7 @@ class Answer:
     n_generator: float  # nan where it cannot be known
     question: Question
     interval: Interval
-    by: str = ""  # "law" | "inversion" | "measured" | "" where the answer is withheld
+    by: str = ""  # "law" | "inversion" | both | "measured" | "" where the answer is withheld
     laws: tuple[str, ...] = ()  # by which laws: the first gave the point, the interval spans them all
     draws: tuple[Array, ...] = ()  # (b,) of each law
 
@@ -132,7 +141,8 @@ def answers(curve: Curve, at: Point, question: Question, *, measured: bool = Fal
     fit, why = (None, "it was not measured") if off_cells else curve.fit(response, question.law)
     n, m, *given = at
     if fit is not None:
-        return [_by_law(curve, fit, (n, m, generator), question) for generator in _generators(fit, n, given)]
+        found = [_by_law(curve, fit, (n, m, generator), question) for generator in _generators(fit, n, given)]
+        return [_with_doubt(answer, fit, response) for answer in found]
     cells = [cell for cell in curve.cells if (cell["n_real"], cell["n_synthetic"]) == (n, m)]
     own = [cell for cell in cells if given in ([], [cell["n_generator"]]) and not question.law]
     refused = Answer(curve, n, m, given[0] if given else math.nan, question, withheld(why))
@@ -156,12 +166,36 @@ def _by_law(curve: Curve, fit: Fit, at: tuple[float, float, float], question: Qu
     interval = _asked(fit, question.metric, n, m, generator)
     if interval.censored == "withheld":
         return Answer(curve, n, m, generator, question, interval)
-    if fit.lack_of_fit is not None and fit.lack_of_fit.fails:  # asked for by name
-        notes = (interval.reason, f"the law does not fit (p = {fit.lack_of_fit.p:.2g})")
-        interval = replace(interval, reason="; ".join(filter(None, notes)))
+    if fit.rejected and fit.lack_of_fit is not None:  # asked for by name
+        interval = _noted(interval, f"the law does not fit (p = {fit.lack_of_fit.p:.2g})")
+    if question.metric in ("equivalent", "average_value") and len(fit.alternatives):
+        said = disagreement(fit.signs(n, m, generator))
+        interval = _noted(interval, f"no verdict, {said}" if said else "")
     able = [one for one in (fit, *fit.alternatives) if n or one.formula.synthetic_alone]
     draws = tuple(_draws(one, question.metric, n, m, generator) for one in able)
     return Answer(curve, n, m, generator, question, interval, "law", tuple(one.law for one in able), draws)
+
+
+def _noted(interval: Interval, note: str) -> Interval:
+    return replace(interval, reason="; ".join(filter(None, (interval.reason, note))))
+
+
+def _with_doubt(answer: Answer, fit: Fit, response: str) -> Answer:
+    """The answer of a law that may or may not fit: at a measured cell it spans what the real-only ladder says too."""
+    metric = answer.question.metric
+    if answer.question.law or INVERSION not in fit.answered_by or metric not in SPANNED or not answer.by:
+        return answer
+    at = (answer.n_real, answer.n_synthetic, answer.n_generator)
+    for cell in answer.curve.cells:
+        if (cell["n_real"], cell["n_synthetic"], cell["n_generator"]) == at and response in cell.get("equivalent", {}):
+            interval = _of_equivalent(Interval.from_json(cell["equivalent"][response]), metric, *at[:2])
+            return replace(answer, interval=_noted(interval, in_doubt(fit)), by=" and ".join(fit.answered_by))
+    return replace(answer, interval=_noted(answer.interval, f"{in_doubt(fit)}, in measured cells alone"))
+
+
+def _of_equivalent(worth: Interval, metric: str, n: float, m: float) -> Interval:
+    """A quantity that follows from the equivalent."""
+    return {"effective": worth.shifted(n), "average_value": worth.scaled(1 / m)}.get(metric, worth)
 
 
 def _asked(fit: Fit, metric: str, n: float, m: float, generator: float) -> Interval:
@@ -179,8 +213,9 @@ def _asked(fit: Fit, metric: str, n: float, m: float, generator: float) -> Inter
 def _draws(fit: Fit, metric: str, n: float, m: float, generator: float) -> Array:
     """The quantity under every draw of the parameters of a law, beyond the measured range too."""
     parameters = np.array(fit.draws).T
-    quantity = {"value": fit.formula.value, "error": fit.formula.error, "cross_entropy": fit.formula.error}
+    quantity = {"value": fit.formula.value, **dict.fromkeys(MEASURED, fit.formula.error)}
     drawn = np.asarray(quantity.get(metric, fit.formula.equivalent)(parameters, n, m, generator), dtype=float)
+    drawn = np.minimum(drawn, 1.0) if metric in SHARES else drawn
     return drawn + n if metric == "effective" else drawn / m if metric == "average_value" else drawn
 
 
@@ -188,13 +223,13 @@ def _by_cell(curve: Curve, cell: dict[str, Any], response: str, question: Questi
     """The answer of a measured cell: its mean, or its equivalent read off the real-only ladder."""
     n, m, metric = cell["n_real"], cell["n_synthetic"], question.metric
     if metric in MEASURED:
-        interval = Interval.from_json(cell[metric])
+        interval = Interval.from_json(cell[metric]) if metric in cell else withheld(why)
     elif metric == "value" or response not in cell.get("equivalent", {}):
         interval = withheld(why)
     else:
-        worth = Interval.from_json(cell["equivalent"][response])
-        interval = {"effective": worth.shifted(n), "average_value": worth.scaled(1 / m)}.get(metric, worth)
-    by = "" if interval.censored == "withheld" else "measured" if metric in MEASURED else "inversion"
+        interval = _of_equivalent(Interval.from_json(cell["equivalent"][response]), metric, n, m)
+    stated = cell.get("equivalent_by_response", {}).get(response, INVERSION)
+    by = "" if interval.censored == "withheld" else "measured" if metric in MEASURED else stated
     return Answer(curve, n, m, cell["n_generator"], question, interval, by)
 
 

@@ -1,19 +1,21 @@
-"""What a study still needs, and what of it is ready: the state of a run, on the driver.
+"""What of a run is ready, and what a failure blocks: the state of a run, on the driver.
 
-One rule: make what is ready until nothing is left; what failed blocks only what holds it. Which process does the work
-is decided in ``sweep`` and ``synthesis``; they and the driver's threads call in here, under one lock.
+One rule: make what is ready until nothing is left; what failed blocks only what holds it. What is needed at all is in
+``needs``. Which process does the work is decided in ``sweep`` and ``synthesis``; they and the driver's threads call in
+here, under one lock.
 """
 
 import heapq
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from realfake.needs import Needs, Sharded, foundations
 from realfake.samples import SHARD_ROWS, shards_of
-from realfake.spec import ClosedSet, Pool, Spec, Trial, address, root_generator
+from realfake.spec import Distances, Spec, Subset, address
 from realfake.store import Store
 from realfake.synthesis import missing
 
@@ -21,42 +23,7 @@ RETRIES = 2  # of a spec whose lane died or whose images were corrupt: machines 
 
 RECENT = 1000  # things made that a board remembers one by one; of the others it keeps the count and the seconds
 
-
-@dataclass
-class Needs:
-    """What has no record yet. ``shards`` are the missing first indices of every pool that a trial of the study uses."""
-
-    trials: dict[str, Trial]
-    fits: dict[str, ClosedSet]
-    pools: dict[str, Pool]
-    shards: dict[str, set[int]]
-
-    @property
-    def nothing(self) -> bool:
-        """Whether everything is made."""
-        return not (self.trials or self.fits or any(self.shards.values()))
-
-    @property
-    def images(self) -> int:
-        """How many synthetic images are missing (whole shards)."""
-        return SHARD_ROWS * sum(map(len, self.shards.values()))
-
-
-def needs(trials: Iterable[Trial], store: Store, verify: bool = True) -> Needs:
-    """Return what these trials need that is not made: trials, missing or corrupt shards, and generators for those."""
-    trials = tuple(trials)
-    volumes: dict[str, int] = {}
-    pools: dict[str, Pool] = {}
-    for trial in trials:
-        for part in trial.synthetic:
-            assert isinstance(part.of, Pool)
-            name = address(part.of)
-            pools[name] = part.of
-            volumes[name] = max(volumes.get(name, 0), part.size)
-    shards = {name: set(missing(store, pools[name], size, verify)) for name, size in volumes.items()}
-    roots = [root_generator(pools[name].generator) for name, lacking in shards.items() if lacking]
-    fits = {address(root): root for root in roots if isinstance(root, ClosedSet) and not store.record(root)}
-    return Needs({address(t): t for t in trials if not store.record(t)}, fits, pools, shards)
+DIVERGED = "the fit of its generator diverged"
 
 
 @dataclass
@@ -72,40 +39,43 @@ class Board:
     needs: Needs
     ahead: int
     on_event: Callable[[dict[str, Any]], None] = lambda event: None
-    add_due: Callable[[list[tuple[Pool, int]]], None] = lambda rows: None
+    add_due: Callable[[list[tuple[Sharded, int]]], None] = lambda rows: None
     running: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     made: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
-        self.waiting: dict[str, Spec] = {**self.needs.fits, **self.needs.trials}
-        self.total = {"fits": len(self.needs.fits), "trials": len(self.needs.trials), "images": self.needs.images}
-        self.tally = {"fits": 0, "trials": 0, "images": 0}
-        self.seconds = {"fits": 0.0, "trials": 0.0, "images": 0.0}
+        self.waiting: dict[str, Spec] = self.needs.specs
+        of = self.needs
+        self.total = {"fits": len(of.fits), "images": of.images, "distances": of.distances}
+        self.total |= {"trials": len(of.trials), "evaluations": len(of.evaluations)}
+        self.tally = dict.fromkeys(self.total, 0)
+        self.seconds = dict.fromkeys(self.total, 0.0)
         self.retries: dict[str, int] = {}
         self.outstanding: set[tuple[str, int]] = set()
         self._due: list[tuple[int, str]] = []  # a heap: small indices first, so that small volumes are there early
-        self._images = dict.fromkeys(self.needs.fits, 0)  # how much hangs on each generator
-        for name, lacking in self.needs.shards.items():
-            root = address(root_generator(self.needs.pools[name].generator))
-            if root in self._images:
-                self._images[root] += len(lacking)
-            else:
-                self._make_due(name)
-        for record in (self.store.record(root_generator(pool.generator)) for pool in self.needs.pools.values()):
-            if record and record["result"].get("status") == "diverged":
-                self._fail(record["address"], "the fit of its generator diverged")
+        self._unmade = set(self.waiting)
+        self._blocked = {name: set(lacking) for name, lacking in of.shards.items() if lacking}
+        self._hanging = dict.fromkeys(self.waiting, 0)  # how many shards hang on each spec
+        for name, lacking in of.shards.items():
+            for held in foundations(of.pools[name]):
+                if address(held) in self._hanging:
+                    self._hanging[address(held)] += len(lacking)
+        for held in {address(h): h for pool in of.pools.values() for h in foundations(pool)}.values():
+            if (record := self.store.record(held)) and record["result"].get("status") == "diverged":
+                self._diverged(record["address"])
+        self._release()
 
     # ------------------------------------------------------------------------------------------- asked by the sweep
 
     def next(self) -> str | None:
-        """Return the address of a ready spec: generators first, those with the most images to make before others."""
+        """Return the address of a ready spec: those on which the most images hang first, then generators."""
         with self.lock:
             ready = [name for name, spec in self.waiting.items() if self._ready(spec)]
             if not ready:
                 return None
-            name = min(ready, key=lambda name: -self._images.get(name, -1))
+            name = min(ready, key=lambda name: (-self._hanging[name], name not in self.needs.fits))
             del self.waiting[name]
             self.running[name] = {"started": time.time()}
             return name
@@ -114,6 +84,10 @@ class Board:
         """Say whether no spec waits or runs."""
         with self.lock:
             return not self.waiting and not self.running
+
+    def kind(self, name: str) -> str:
+        """Return how a spec of the lanes is counted: "fits", "trials" or "evaluations"."""
+        return next(kind for kind in ("fits", "trials", "evaluations") if name in getattr(self.needs, kind))
 
     def progress(self, name: str, event: dict[str, Any]) -> None:
         """Note how far a running spec is, and when it was first heard of (imports and loading come before that)."""
@@ -158,13 +132,15 @@ class Board:
                 self._fail(made["address"], made["error"])
             elif made["first"] in self.needs.shards[made["address"]]:
                 self.needs.shards[made["address"]].discard(made["first"])
-                self._count("images", SHARD_ROWS, {"kind": "shard", **made})
+                self._count(self._rows(made["address"]), SHARD_ROWS, {"kind": "shard", **made})
+                self._release()
         self.feed()
 
     def synthesis_over(self) -> bool:
         """Say whether no shard will become due any more."""
         with self.lock:
-            return not (self._due or self.outstanding) and self.over()
+            blocked = any(name not in self.failed for name in self._blocked)
+            return not (self._due or self.outstanding or blocked) and self.over()
 
     def synthesis_failed(self, why: str) -> None:
         """Note that the pipeline is gone: nothing that waits for images can be made."""
@@ -172,66 +148,97 @@ class Board:
             for name, lacking in self.needs.shards.items():
                 if lacking:
                     self._fail(name, why)
-            self._due, self.outstanding = [], set()
+            self._due, self.outstanding, self._blocked = [], set(), {}
 
     # ------------------------------------------------------------------------------------------------------- inside
 
-    def _spec(self, name: str) -> Spec:
-        return self.needs.fits.get(name) or self.needs.trials[name]
-
     def _ready(self, spec: Spec) -> bool:
-        if not isinstance(spec, Trial):
-            return True
-        return all(
-            self.needs.shards[address(part.of)].isdisjoint(shards_of(part.size))  # type: ignore[arg-type]
-            for part in spec.synthetic
-        )
+        return all(self._there(held) for held in foundations(spec))
+
+    def _there(self, held: Spec) -> bool:
+        """Say whether something that a spec stands on is made."""
+        if isinstance(held, Subset):
+            return self.needs.shards.get(address(held.of), set()).isdisjoint(shards_of(held.size))
+        return address(held) not in self._unmade
+
+    def _release(self) -> None:
+        """Let shards become due whose foundations are there."""
+        for name, firsts in list(self._blocked.items()):
+            thing = self.needs.pools[name]
+            if not self._ready(thing):
+                continue
+            ready = {first for first in firsts if self._image_there(thing, first)}
+            for first in ready:
+                heapq.heappush(self._due, (first, name))
+            firsts -= ready
+            if not firsts:
+                del self._blocked[name]
+
+    def _image_there(self, thing: Sharded, first: int) -> bool:
+        return not isinstance(thing, Distances) or first not in self.needs.shards.get(address(thing.of), ())
+
+    def _rows(self, pool: str) -> str:
+        return "distances" if isinstance(self.needs.pools[pool], Distances) else "images"
 
     def _made(self, name: str, outcome: dict[str, Any]) -> None:
-        kind = "fit" if name in self.needs.fits else "trial"
+        self._unmade.discard(name)
+        kind = self.kind(name).removesuffix("s")
         self._count(f"{kind}s", 1, {"kind": kind, "address": name, **outcome})
         self.on_event({"kind": kind, "address": name, **outcome})
-        if kind == "fit" and outcome["status"] == "diverged":
-            self._fail(name, "the fit of its generator diverged")
-        elif kind == "fit":
-            for pool_name, pool in self.needs.pools.items():
-                if address(root_generator(pool.generator)) == name:
-                    self._make_due(pool_name)
+        if outcome["status"] == "diverged":
+            self._diverged(name)
+        self._release()
+
+    def _diverged(self, name: str) -> None:
+        """Fail what stands on a fit, or on a critic, that diverged; a diverged trial by itself is a result."""
+        if not name.startswith(("trial-", "evaluation-")):
+            self._fail(name, DIVERGED)
+        for pool, thing in self.needs.pools.items():
+            if _critic(thing) == name and self.needs.shards[pool]:
+                self._fail(pool, f"its critic {name} diverged")
 
     def _count(self, what: str, count: int, made: dict[str, Any]) -> None:
         self.tally[what] += count
         self.seconds[what] += made["seconds"]
         self.made.append(made)
 
-    def _make_due(self, pool: str) -> None:
-        for first in self.needs.shards[pool]:
-            heapq.heappush(self._due, (first, pool))
-
     def _in_pool(self, path: str) -> bool:
         return any(f"/{name}/" in path for name in self.needs.pools)
 
     def _again(self, name: str) -> None:
         """Let a spec wait once more; shards under it that are corrupt or gone become due again."""
-        spec = self._spec(name)
+        spec = self.needs.specs[name]
         self.waiting[name] = spec
-        for part in spec.synthetic if isinstance(spec, Trial) else ():
-            assert isinstance(part.of, Pool)
-            pool = address(part.of)
-            lacking = set(missing(self.store, part.of, part.size, verify=True)) - self.needs.shards[pool]
-            self.needs.shards[pool] |= lacking
-            self.total["images"] += SHARD_ROWS * len(lacking)
-            for first in lacking:
-                heapq.heappush(self._due, (first, pool))
+        for part in foundations(spec):
+            if isinstance(part, Subset) and isinstance(part.of, Sharded):
+                pool = address(part.of)
+                lacking = set(missing(self.store, part.of, part.size, verify=True)) - self.needs.shards[pool]
+                self.needs.shards[pool] |= lacking
+                self.total[self._rows(pool)] += SHARD_ROWS * len(lacking)
+                self._blocked.setdefault(pool, set()).update(lacking)
+        self._release()
 
     def _fail(self, name: str, why: str) -> None:
-        """Fail a spec, and all that waits for it."""
+        """Fail a spec, and all that stands on it and is not there yet."""
+        lost = [name]
         self.failed.setdefault(name, why)
-        for pool_name, pool in self.needs.pools.items():
-            if address(root_generator(pool.generator)) == name:
-                self.failed.setdefault(pool_name, why)
-        for waiting, spec in list(self.waiting.items()):
-            if isinstance(spec, Trial):
-                lost = [address(part.of) for part in spec.synthetic if address(part.of) in self.failed]
-                if lost and not self._ready(spec):
+        while lost:
+            culprit = lost.pop()
+            for pool, thing in self.needs.pools.items():
+                if pool not in self.failed and self.needs.shards[pool] and self._stands_on(thing, culprit):
+                    self.failed[pool] = why
+                    lost.append(pool)
+            for waiting, spec in list(self.waiting.items()):
+                if self._stands_on(spec, culprit) and (culprit in self.needs.specs or not self._ready(spec)):
                     del self.waiting[waiting]
-                    self.failed[waiting] = f"not made, because {lost[0]} is not: {why}"
+                    self.failed[waiting] = f"not made, because {culprit} is not: {why}"
+                    lost.append(waiting)
+
+    def _stands_on(self, spec: Spec, name: str) -> bool:
+        held = [address(part.of) if isinstance(part, Subset) else address(part) for part in foundations(spec)]
+        images = [address(spec.of)] if isinstance(spec, Distances) else []
+        return name in (*held, *images)
+
+
+def _critic(thing: Sharded) -> str:
+    return address(thing.critic) if isinstance(thing, Distances) else ""

@@ -15,6 +15,7 @@ import click
 
 from realfake import resources, studyfile
 from realfake.resources import Where
+from realfake.responses import RESPONSES
 from realfake.spec import address
 from realfake.store import Store
 from realfake.values import Value, fields
@@ -80,10 +81,11 @@ def main() -> None:
 def run(study: str, where: Where, dry_run: bool, as_json: bool) -> None:
     """Make what STUDY needs and lacks, then print its answer. Run it again to resume."""
     file = _read(study, where)
-    if file.study.claims:
-        from realfake.statistics import claims
+    if file.study.claims or file.study.effects:
+        from realfake.statistics import claims, effects
 
         claims.refuse_unknown_arms(file.study)
+        effects.refuse_unknown_cells(file.study)
     if dry_run:
         return _dry_run(file, where)
     from realfake import execution
@@ -107,13 +109,14 @@ def run(study: str, where: Where, dry_run: bool, as_json: bool) -> None:
 @json_option
 def status(study: str, where: Where, as_json: bool) -> None:
     """Say how much of STUDY is made."""
-    from realfake import results, synthesis
+    from realfake import results
+    from realfake.needs import needs
+    from realfake.shards import shards_of
 
     file, store = _read(study, where), Store(where.store)
-    found = results.state(file.study.trials, store)
-    pools = results.volumes(file.study.trials)
-    lacking = sum(len(synthesis.missing(store, pool, size)) for pool, size in pools.items())
-    of = sum(len(synthesis.shards_of(size)) for size in pools.values())
+    found = results.state((file.study,), store)
+    lacking = sum(map(len, needs((*file.study.trials, *file.study.evaluations), store, verify=False).shards.values()))
+    of = sum(len(shards_of(size)) for size in results.volumes(file.study.trials).values())
     found["shard"] = {"made": of - lacking, "of": of}
     if as_json:
         click.echo(json.dumps(found))
@@ -129,7 +132,7 @@ def status(study: str, where: Where, as_json: bool) -> None:
 @where_options
 @json_option
 def fit(study: str | None, table: str | None, where: Where, as_json: bool) -> None:
-    """Fit the laws to the trials of STUDY, or to a CSV with n_real, n_synthetic, error, cross_entropy, … columns."""
+    """Fit the laws to the trials of STUDY, or to a CSV with n_real, n_synthetic, error, ap50_error, … columns."""
     from realfake import results, tables
 
     if table:
@@ -154,7 +157,7 @@ def fit(study: str | None, table: str | None, where: Where, as_json: bool) -> No
 @click.option("--synthetic-cost", "synthetic", type=float, help="One synthetic image.")
 @click.option("--generator-cost", "generator", type=float, help="Fitting one generator.")
 @click.option("--training-cost", "training", type=float, help="One training.")
-@click.option("--response", type=click.Choice(["error", "cross_entropy"]), default="error", show_default=True)
+@click.option("--response", type=click.Choice(list(RESPONSES)), help="Default: error, or the first measured.")
 @click.option("--arm", help="The arm whose synthetic images could be made, where the study has several.")
 @click.option("--recipe", help="The recipe, where the study has several.")
 @where_options
@@ -206,9 +209,9 @@ def track(study: str, where: Where) -> None:
 @click.option("--n-real", type=int, help="Only beside this many real images.")
 @click.option("--arm", multiple=True, help="Only this arm; several are compared.")
 @click.option("--at", multiple=True, help="Ask the fits at n,m: any number of real and of synthetic images.")
-@click.option("--metric", default="", help="equivalent, effective, value, average_value, error or cross_entropy.")
-@click.option("--response", default="", help="Read from cross_entropy or error (default: that of the headline).")
-@click.option("--law", default="", help="Only by this law, of those whose fits were kept.")
+@click.option("--metric", default="", help=f"equivalent, effective, value, average_value, {', '.join(RESPONSES)}.")
+@click.option("--response", default="", help="From which response (default: that of the headline).")
+@click.option("--law", default="", help="Only by this law, of those that were tried.")
 @click.option("--uri", help="The MLflow tracking URI (default: that of --on, or the file in the store).")
 @click.option("--all", "every", is_flag=True, help="Also curves that a later analysis has superseded.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
@@ -298,6 +301,8 @@ def _live(file: studyfile.StudyFile, where: Where, progress: Callable) -> Iterat
         if event["kind"] == "trial":
             if event["address"] not in trials:  # of a later round of an adaptive study
                 trials.update({address(trial): trial for trial in _read(str(file.path), where).study.trials})
+            if event["address"] not in trials:  # a critic that the study does not ask about
+                return
             (row,) = records.table([trials[event["address"]]], store, named_among=tuple(trials.values()))
             live.log({"record": store.record(trials[event["address"]]), "row": row})
 
@@ -315,6 +320,8 @@ def _dry_run(file: studyfile.StudyFile, where: Where) -> None:
     click.echo(
         f"{file.study.name}: {len(lacking.fits)} generators to fit, {lacking.images:,} images to make, "
         f"{len(lacking.trials)} trials to train"
+        + (f", {lacking.distances:,} distances to measure" if lacking.distances else "")
+        + (f", {len(lacking.evaluations)} evaluations to make" if lacking.evaluations else "")
         + (f"; then up to {rounds} more trials, chosen in rounds of {adaptive.batch}" if adaptive and rounds else "")
     )
 

@@ -1,16 +1,13 @@
 """Real data into the store: every image of a source read, checked, resized, and written as samples.
 
-Where images come from is in ``sources`` (what packages ship) and ``folders`` (the user's own); which of the samples a
-trial sees is a subset, see ``samples``.
+Where images come from is in ``sources`` (what packages ship) and ``folders`` (the user's own); those with boxes are in
+``boxed``, ``boxed_files`` and ``layouts``. Which of the samples a trial sees is a subset, see ``samples``.
 
 Duplicates are judged on the pixels that a model would see: after resizing. None of the built-in sets has any, at 8 to
 32 pixels. What is bad is never silently dropped: it is refused, or, with ``problems="skip"``, left out and counted.
 """
 
-import hashlib
 import json
-import struct
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from realfake import folders, sources
+from realfake import boxed, boxed_files, folders, layouts, sources, trees
+from realfake.annotations import checks
 from realfake.folders import fingerprint as fingerprint
+from realfake.pictures import UNREADABLE, all_grey, pixel_digest, square, upright
 from realfake.samples import to_table, write_table
 from realfake.sources import DatasetError as DatasetError
 from realfake.sources import Entry, Source
@@ -30,8 +28,13 @@ from realfake.store import Store, StoreError, explain, write_whole
 from realfake.values import nearest
 
 FILE_ROWS = 10_000
-NAMES = ("digits", "mnist5k", "fashion", "imagefolder", "parquet")
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+SAID = {  # one, several; what readers of annotations find is in annotations.checks
+    "unreadable": ("unreadable image", "unreadable images"),
+    "train_images_in_test": ("train image that is in test too", "train images that are in test too"),
+    "empty_classes": ("class without an example", "classes without an example"),
+    "small_when_fitted": ("box of less than a pixel when fitted", "boxes of less than a pixel when fitted"),
+}
+NAMES = ("digits", "mnist5k", "fashion", "imagefolder", "parquet", *boxed.RENDERED, trees.NAME, *layouts.FORMATS)
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Pictures:
 
     def digests(self) -> list[bytes]:
         """Return a digest of the pixels of each image."""
-        return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in self.images]
+        return [pixel_digest(image) for image in self.images]
 
     def outside(self, digests: set[bytes]) -> "Pictures":
         """Return the pictures of which the pixels have none of these digests."""
@@ -60,15 +63,20 @@ def import_dataset(dataset: Dataset, store: Store, locations: Mapping[str, Path]
     all images of both splits are grey, else 3), ``licence``, ``source``, and ``problems``: names of ``unreadable``
     images and of ``train_images_in_test`` (judged when the train split is imported), how many images repeat another
     one (``repeated_in_split``; they are kept), and ``empty_classes``. The ids of samples are positions in the source,
-    before anything is left out. ``locations`` says where folders are, by fingerprint or by dataset name.
+    before anything is left out. ``locations`` says where folders are, by fingerprint or by dataset name. What a set
+    with boxes has besides is said in ``boxed_files``.
 
     Raises DatasetError for bad data unless ``problems="skip"``, and for data that cannot be used at all.
     """
     if (record := store.record(dataset)) is not None:
         return record["result"]
-    source = _source(dataset, store, {} if locations is None else locations)
+    locations = {} if locations is None else locations
+    if dataset.name in {*boxed.RENDERED, trees.NAME, *layouts.FORMATS}:
+        return _import_boxed(dataset, store, locations)
+    source = _source(dataset, store, locations)
+    _check_split(dataset, source)
     pictures, problems = _examine(dataset, source)
-    _refuse(dataset, source, problems)
+    _refuse(dataset, source.origin, problems)
     used = sorted({entry.label for entry in source.entries})
     labels = np.searchsorted(used, [entry.label for entry in pictures.entries])
     classes = [source.classes[label] for label in used]
@@ -82,9 +90,9 @@ def import_dataset(dataset: Dataset, store: Store, locations: Mapping[str, Path]
     return result
 
 
-def remember_location(store: Store, path: Path) -> str:
-    """Note in the store where a folder or file of images is, and return its fingerprint."""
-    name = fingerprint(path)
+def remember_location(store: Store, path: Path, source: str = "imagefolder") -> str:
+    """Note in the store where a folder or file of images is, and return its fingerprint for a source of that name."""
+    name = fingerprint(path, source)
     known = {key: str(place) for key, place in known_locations(store).items()}
     try:
         write_whole(store.root / "locations.json", json.dumps({**known, name: str(path.absolute())}, indent=1))
@@ -102,6 +110,22 @@ def known_locations(store: Store) -> dict[str, Path]:
         return {}
     except json.JSONDecodeError as error:
         raise StoreError(f"{path} is not JSON ({error}); remove it and type realfake new --images DIR again") from None
+
+
+def _import_boxed(dataset: Dataset, store: Store, locations: Mapping[str, Path]) -> dict[str, Any]:
+    with store.making(dataset) as (folder, result):
+        if dataset.name in boxed.RENDERED:
+            result.update(boxed.write_rendered(dataset, folder))
+            return result
+        if dataset.name == trees.NAME:
+            result.update(trees.write_trees(dataset, folder, locations.get(trees.NAME)))
+            return result
+        source = layouts.read(dataset.name, folders.locate(dataset, locations))
+        problems: dict[str, Any] = boxed.no_problems()
+        result.update(boxed_files.write_files(dataset, source, folder, problems))
+        _refuse(dataset, source.origin, problems)
+        boxed_files.check_objects(dataset, source, result)
+    return result
 
 
 def _source(dataset: Dataset, store: Store, locations: Mapping[str, Path]) -> Source:
@@ -124,7 +148,7 @@ def _source(dataset: Dataset, store: Store, locations: Mapping[str, Path]) -> So
 
 def _examine(dataset: Dataset, source: Source) -> tuple[Pictures, dict[str, Any]]:
     """Return the usable images of the split, and the problems of the split as the record states them."""
-    grey = all(mode in ("1", "L", "LA") or mode.startswith("I") for mode in _modes(source.entries))
+    grey = all_grey(entry.open for entry in source.entries)
     pictures = _read(source.of(dataset.split), dataset.pixels, grey)
     test = _read(source.of("test") if dataset.split == "train" else (), dataset.pixels, grey)
     _check_sizes(dataset, pictures.images + test.images)
@@ -138,50 +162,16 @@ def _examine(dataset: Dataset, source: Source) -> tuple[Pictures, dict[str, Any]
     }
 
 
-def _modes(entries: Iterable[Entry]) -> Iterable[str]:
-    """Yield Pillow's pixel mode of every image that opens; only its header is read."""
-    for entry in entries:
-        try:
-            with entry.open() as image:
-                yield image.mode
-        except UNREADABLE:
-            continue  # named when it is read
-
-
 def _read(entries: Iterable[Entry], pixels: int, grey: bool) -> Pictures:
     images, kept, unreadable = [], [], []
     for entry in entries:
         try:
             with entry.open() as image:
-                images.append(_square(_upright(image, grey), pixels))
+                images.append(square(upright(image, grey), pixels))
             kept.append(entry)
         except UNREADABLE:
             unreadable.append(entry.name)
     return Pictures(tuple(images), tuple(kept), tuple(unreadable))
-
-
-def _upright(image: Image.Image, grey: bool) -> Image.Image:
-    """Return an image as 8-bit grey or RGB, turned as its camera says, on white where it is transparent."""
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
-    if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
-        image = Image.fromarray(np.round(np.clip(np.asarray(image), 0, 65535) / 257).astype(np.uint8))
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if grey else "RGB")
-
-
-def _square(image: Image.Image, pixels: int) -> np.ndarray:
-    """Return ``(h, w, c)`` uint8: the central square resized to ``pixels`` by Lanczos' filter, or all of it for 0."""
-    if pixels and image.size != (pixels, pixels):
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = image.crop((left, top, left + side, top + side))  # first, so that no pixel outside it is mixed in
-        image = square.resize((pixels, pixels), Image.Resampling.LANCZOS)
-    array = np.array(image)
-    return array[..., None] if array.ndim == 2 else array
 
 
 # ------------------------------------------------------------------------------------------------------------- problems
@@ -189,21 +179,31 @@ def _square(image: Image.Image, pixels: int) -> np.ndarray:
 
 def in_words(problems: dict[str, Any]) -> list[str]:
     """Return what is wrong, counted and with the first five names: '2 unreadable images (a.png, b.png)'."""
-    said = (
-        ("unreadable", "unreadable image", "unreadable images"),
-        ("train_images_in_test", "train image that is in test too", "train images that are in test too"),
-        ("empty_classes", "class without an image", "classes without an image"),
-    )
-    found = [(problems[key], one if len(problems[key]) == 1 else many) for key, one, many in said]
-    return [f"{len(names)} {what} ({', '.join(names[:5])}{', …' * (len(names) > 5)})" for names, what in found if names]
+    said = {**checks.SAID, **SAID}
+    kinds = [*SAID, *(kind for kind in problems if kind in checks.SAID and kind not in SAID)]
+    found = [(problems.get(kind), said[kind]) for kind in kinds]
+    return [
+        f"{len(names)} {words[len(names) != 1]} ({', '.join(names[:5])}{', …' * (len(names) > 5)})"
+        for names, words in found
+        if names
+    ]
 
 
-def _refuse(dataset: Dataset, source: Source, problems: dict[str, Any]) -> None:
+def _refuse(dataset: Dataset, origin: str, problems: dict[str, Any]) -> None:
     found = in_words(problems)
+    trimmed = " (boxes that stick out: trimmed)" if problems.get("sticking_out") else ""
     if found and dataset.problems == "refuse":
         raise DatasetError(
-            f"{dataset.name!r} ({dataset.split}, from {source.origin}): {'; '.join(found)}; mend them, or "
-            "set problems='skip' to leave them out and have them counted"
+            f"{dataset.name!r} ({dataset.split}, from {origin}): {'; '.join(found)}; mend them, or "
+            f"set problems='skip' to leave them out{trimmed} and have them counted"
+        )
+
+
+def _check_split(dataset: Dataset, source: Source) -> None:
+    if dataset.split == "validation" and not source.of("validation"):
+        raise DatasetError(
+            f"{dataset.name!r} has no validation split; it has train and test: validate on a Subset of train that no "
+            "trial is trained on"
         )
 
 

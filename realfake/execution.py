@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from realfake import datasets, session, synthesis
-from realfake.board import Board, Needs, needs
+from realfake.board import Board
+from realfake.needs import Needs, Sharded, needs
 from realfake.planning.adaptive import grown
 from realfake.resources import Shares, Where, shares
-from realfake.spec import Dataset, Pool, Spec, Study, Subset, Trial, address, order
+from realfake.spec import Dataset, DetectionRecipe, Evaluation, Study, Subset, Trial, address, order
 from realfake.store import Store
 from realfake.values import SpecError
 
@@ -51,7 +52,7 @@ def _round(study: Study, store: Store, where: Where, on_event: Callable[[Event],
     """Make what the trials of a study need and lack."""
     import_datasets(study, store, where, on_event)
     check(study, store)
-    lacking = needs(study.trials, store)
+    lacking = needs((*study.trials, *study.evaluations), store)
     if lacking.nothing:
         return None
     if where.cluster.address == "none":
@@ -79,18 +80,23 @@ def import_datasets(study: Study, store: Store, where: Where, on_event: Callable
 
 
 def check(study: Study, store: Store) -> None:
-    """Check a study against its data: subsets fit, every size reaches the number of classes, class names agree.
+    """Check a study against its data: subsets fit, every size reaches the number of classes, class names agree, and
+    detectors are trained where there are boxes.
 
     Raises SpecError with one sentence.
     """
-    held = [spec for spec in order([study]) if isinstance(spec, Dataset)]
-    facts = {address(dataset): (store.record(dataset) or {"result": {}})["result"] for dataset in held}
-    for spec in order([study]):
+    held = order([study])
+    facts = {address(d): (store.record(d) or {"result": {}})["result"] for d in held if isinstance(d, Dataset)}
+    for spec in held:
         if isinstance(spec, Subset) and isinstance(spec.of, Dataset):
             _check_subset(spec, facts[address(spec.of)])
-    for trial in study.trials:
-        train = [facts[address(s.of)] for s in order([trial]) if isinstance(s, Subset) and isinstance(s.of, Dataset)]
-        _check_same_classes(trial, train, facts[address(trial.test)])
+    for spec in held:
+        if isinstance(spec, Trial):
+            parts = [s for s in order([spec]) if isinstance(s, Subset) and isinstance(s.of, Dataset)]
+            _check_same_classes(spec, [facts[address(part.of)] for part in parts], facts[address(spec.test)])
+            _check_task(spec, facts[address(spec.test)])
+        elif isinstance(spec, Evaluation):
+            _check_same_classes(spec, [facts[address(spec.of.test)]], facts[address(spec.on)])
 
 
 def _check_subset(subset: Subset, facts: dict[str, Any]) -> None:
@@ -98,14 +104,24 @@ def _check_subset(subset: Subset, facts: dict[str, Any]) -> None:
     name, n, classes = f"{subset.of.name!r} ({subset.of.split})", facts["n"], len(facts["classes"])
     if subset.size > n:
         raise SpecError(f"Subset(size={subset.size}): {name} has {n} images; ask for {n} or fewer")
-    if subset.size < classes:
+    if subset.size < classes and "n_objects" not in facts:  # images of a detection set hold any number of classes
         raise SpecError(
             f"Subset(size={subset.size}): {name} has {classes} classes, so some would have no image; "
             f"ask for {classes} or more"
         )
 
 
-def _check_same_classes(trial: Trial, train: list[dict[str, Any]], test: dict[str, Any]) -> None:
+def _check_task(trial: Trial, facts: dict[str, Any]) -> None:
+    wants, there = isinstance(trial.recipe, DetectionRecipe), "n_objects" in facts
+    if wants != there:
+        data, cure = ("boxes", "DetectionRecipe") if there else ("classes and no boxes", "Recipe")
+        raise SpecError(
+            f"{address(trial)}: {trial.test.name!r} has {data}, and a {type(trial.recipe).__name__} cannot be trained "
+            f"on that; give recipe={cure}(…)"
+        )
+
+
+def _check_same_classes(trial: Trial | Evaluation, train: list[dict[str, Any]], test: dict[str, Any]) -> None:
     for facts in train:
         for what in ("classes", "pixels", "channels"):
             if facts[what] != test[what]:
@@ -123,11 +139,11 @@ def make_here(board: Board, where: Where) -> None:
     from realfake.sweep import outcome_of
     from realfake.training import make
 
-    due: list[tuple[Pool, int]] = []
+    due: list[tuple[Sharded, int]] = []
     board.add_due = due.extend
     settings = where.synthesis
     maker = synthesis.Maker(board.store, where.training.device, settings.batch_size, settings.threads)
-    specs: dict[str, Spec] = {**board.needs.fits, **board.needs.trials}
+    specs = board.needs.specs
     board.feed()
     while due or not board.over():
         if due:
@@ -158,7 +174,7 @@ def _sweep(board: Board, where: Where, share: Shares) -> None:
 
     with tempfile.TemporaryDirectory(prefix="realfake-", ignore_cleanup_errors=True) as scratch:
         sweep(
-            {**board.needs.fits, **board.needs.trials},
+            board.needs.specs,
             board.store,
             board,
             shares=share,
@@ -190,7 +206,7 @@ class _Synthesis(threading.Thread):
         self.board, self.options, self.ending = board, options, False
         self.due = synthesis.due_list()
 
-    def add(self, rows: list[tuple[Pool, int]]) -> None:
+    def add(self, rows: list[tuple[Sharded, int]]) -> None:
         """Send shards to the pipeline."""
         import ray
 
@@ -216,4 +232,4 @@ def dry_run(study: Study, where: Where) -> Needs:
     store = Store(where.store)
     import_datasets(study, store, where, lambda event: None)
     check(study, store)
-    return needs(study.trials, store)
+    return needs((*study.trials, *study.evaluations), store)

@@ -26,6 +26,11 @@ from realfake.spec import Dataset
 HELD_OUT = 0.2
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 PARQUET = (".parquet",)
+ANNOTATIONS = {  # what belongs to a set with boxes besides its images, by the name of its format
+    **{"coco": (".json",), "yolo": (".txt", ".yaml", ".yml"), "voc": (".xml", ".txt"), "visdrone": (".txt",)},
+    **{"okutama": (".txt",), "icg": (".p",), "heridal": (".xml", ".txt"), "sard": (".xml", ".txt")},
+    "archangel": (".json", ".txt"),
+}
 TEST_NAMES = ("test", "val", "validation", "valid")  # the first that is there is the test split
 
 
@@ -37,14 +42,14 @@ class _Found:
     digest: str
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(path: Path, source: str = "imagefolder") -> str:
     """Return 16 hex digits of the sha256 over the sorted relative names and contents of all image and Parquet files.
 
-    Other files and hidden ones do not count, and neither does where the folder is. Raises DatasetError if it cannot
-    be read.
+    Of a source with boxes ("coco", "yolo", …) its annotation files count too. Other files and hidden ones do not, and
+    neither does where the folder is. Raises DatasetError if it cannot be read.
     """
     total = hashlib.sha256()
-    for file in files(path, (*IMAGES, *PARQUET)):
+    for file in files(path, (*IMAGES, *PARQUET, *ANNOTATIONS.get(source, ()))):
         total.update(f"{file.relative_to(path).as_posix()}\0{_sha256(file)}\n".encode())
     return total.hexdigest()[:16]
 
@@ -59,7 +64,7 @@ def locate(dataset: Dataset, locations: Mapping[str, Path]) -> Path:
     if not places:
         _unknown_place(dataset, known)
     for place in places:
-        if (now := fingerprint(place)) == dataset.fingerprint:
+        if (now := fingerprint(place, dataset.name)) == dataset.fingerprint:
             return place
     if not dataset.fingerprint:
         raise DatasetError(

@@ -8,6 +8,7 @@ import math
 from itertools import pairwise
 from typing import Literal
 
+from realfake.responses import RESPONSES, Response
 from realfake.values import SpecError, Value, at_least, nearest
 
 Point = tuple[int, int]  # n_real, n_synthetic
@@ -19,19 +20,25 @@ FEWEST_SYNTHETIC = {  # quantity -> the smallest n_synthetic at which it exists
     "value": 0,  # real images that one more synthetic image is worth
     "price": 0,  # 1 / value, infinite where that is 0 or negative
     "error": 0,  # share of test images
+    "response": 0,  # as measured: `response` says which
     "response ratio": 1,  # response with the synthetic images over the response without them
 }
-MEASURED = ("error", "response ratio")  # read off the cells themselves: the points must be trials of the study
+MEASURED = (
+    "error",
+    "response",
+    "response ratio",
+)  # read off the cells themselves: the points must be trials of the study
 
 
 class Claim(Value):
     """One claim: a quantity, or the difference of two, lies above or below a bound; at every point that is named.
 
     ``quantity`` is one of FEWEST_SYNTHETIC; ``at`` holds points (n_real, n_synthetic). With ``minus`` (as many points)
-    or ``minus_arm`` the claim is about differences: the quantity at each point minus that at its counterpart. Exactly
-    one of ``above`` and ``below`` is the bound; ``smallest_effect``, in the unit of the quantity, is the distance from
-    it that would matter. ``arm``, ``recipe`` and ``response`` name which; "" is the only one there is, of responses
-    the first one measured.
+    or ``minus_arm`` or ``minus_recipe`` the claim is about differences: the quantity at each point minus that at its
+    counterpart, at the same point of the other arm or recipe unless ``minus`` names another. Exactly one of ``above``
+    and ``below`` is the bound; ``smallest_effect``, in the unit of the quantity, is the distance from it that would
+    matter. ``arm``, ``recipe`` and ``response`` name which; "" is the only one there is, of responses the first one
+    measured.
     """
 
     name: str
@@ -41,7 +48,8 @@ class Claim(Value):
     arm: str = ""
     minus_arm: str = ""
     recipe: str = ""
-    response: Literal["", "cross_entropy", "error"] = ""
+    minus_recipe: str = ""
+    response: Literal["", Response] = ""
     above: float | None = None
     below: float | None = None
     smallest_effect: float
@@ -61,8 +69,10 @@ class Claim(Value):
                 f"{where}: smallest_effect is {self.smallest_effect:g}; give the smallest difference, above 0, that "
                 "would matter to you"
             )
-        if self.quantity == "error" and self.response == "cross_entropy":
-            raise SpecError(f"{where}: the error is no cross-entropy; leave response out, or take 'response ratio'")
+        if self.quantity == "error" and self.response not in ("", "error"):
+            raise SpecError(
+                f"{where}: the error is no {RESPONSES[self.response]}; leave response out, or take 'response ratio'"
+            )
         _check_points(self, where)
 
     @property
@@ -74,6 +84,11 @@ class Claim(Value):
         return "above" if self.above is not None else "below"
 
     @property
+    def other_side(self) -> str:
+        """The other arm or recipe that is subtracted, or ""."""
+        return self.minus_arm or self.minus_recipe
+
+    @property
     def real_only(self) -> bool:
         """Whether no synthetic image is in it: then it needs no arm."""
         return not any(m for _, m in (*self.at, *self.minus))
@@ -81,14 +96,15 @@ class Claim(Value):
     @property
     def contrasts(self) -> tuple[tuple[Point, Point | None], ...]:
         """Each point with the one that is subtracted from it, or None."""
-        if not self.minus and not self.minus_arm:
+        if not self.minus and not self.other_side:
             return tuple((point, None) for point in self.at)
         return tuple(zip(self.at, self.minus or self.at, strict=True))
 
     def named(self, contrast: tuple[Point, Point | None]) -> str:
         """One contrast in words: "price at 200 + 3,200 minus 50 + 800"."""
         point, other = contrast
-        of = [f" ({arm})" if self.minus_arm else "" for arm in (self.arm, self.minus_arm)]
+        sides = (self.arm, self.minus_arm) if self.minus_arm else (self.recipe, self.minus_recipe)
+        of = [f" ({side})" if self.other_side else "" for side in sides]
         text = f"{self.quantity} at {_written(point)}{of[0]}"
         return text if other is None else f"{text} minus {_written(other)}{of[1]}"
 
@@ -104,8 +120,15 @@ def _check_points(claim: Claim, where: str) -> None:
         _check_point(claim, point, where)
     if len(set(claim.contrasts)) < len(claim.contrasts):
         raise SpecError(f"{where} names a point twice; name each once")
-    if claim.minus_arm in ("", claim.arm) and any(point == other for point, other in claim.contrasts):
-        raise SpecError(f"{where} subtracts a point from itself; name another point in minus, or another arm")
+    if claim.minus_arm and claim.minus_recipe:
+        raise SpecError(f"{where} subtracts another arm and another recipe; name one of minus_arm and minus_recipe")
+    if claim.minus_recipe and not claim.recipe:
+        raise SpecError(f"{where} subtracts the recipe {claim.minus_recipe!r}; name in recipe=… from which")
+    other = claim.minus_arm not in ("", claim.arm) or claim.minus_recipe not in ("", claim.recipe)
+    if not other and any(point == other for point, other in claim.contrasts):
+        raise SpecError(
+            f"{where} subtracts a point from itself; name another point in minus, another arm or another recipe"
+        )
 
 
 def _check_point(claim: Claim, point: Point, where: str) -> None:
@@ -179,7 +202,10 @@ def check_claims(study: str, claims: tuple[Claim, ...], cells: set[Point]) -> No
             if n not in sizes:
                 known = ", ".join(map(str, sizes))
                 raise SpecError(f"Claim {claim.name!r}: no trial has n_real {n}; the study has {known}")
-            if claim.quantity in MEASURED and not {(n, m), (n, m if claim.quantity == "error" else 0)} <= cells:
+            if (
+                claim.quantity in MEASURED
+                and not {(n, m), (n, 0 if claim.quantity == "response ratio" else m)} <= cells
+            ):
                 raise SpecError(f"Claim {claim.name!r}: the {claim.quantity} at {n} + {m} needs trials there; add them")
 
 
@@ -193,7 +219,7 @@ class Adaptive(Value):
     at: tuple[int, int]
     trials: int
     batch: int = 6
-    response: Literal["cross_entropy", "error"] = "cross_entropy"
+    response: Response = "cross_entropy"
     law: Literal["hyperbolic", "scaled", "peaked"] = "scaled"
 
     def check(self) -> None:

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from realfake.columns import grid
 from realfake.intervals import Interval
+from realfake.responses import PRINTED, RESPONSES, SHARES, heading, measured
 from realfake.tables import count, mixture
 
-HEADER = (
-    "study",
-    "arm",
-    "real",
-    "synthetic",
-    "error, %",
-    "cross-entropy",
-    "added real\nequivalent",
-    "value of\none more",
-)
 TITLES = {
     "equivalent": "added real\nequivalent",
     "effective": "effective\nsize",
     "value": "value of\none more",
     "average_value": "average\nvalue",
-    "error": "error, %",
-    "cross_entropy": "cross-entropy",
+    **{name: heading(name) for name in RESPONSES},
 }
 INDEPENDENT = "Probabilities are shares of pairs of draws; the draws of two curves count as independent."
 
 
 def curves(rows: Iterable[dict[str, Any]], width: int = 120) -> str:
     """Rows of ``queries.curves``, a row a cell, as aligned text, an interval in one column."""
-    quantities = ("error", "cross_entropy", "equivalent", "value")
+    rows = list(rows)
+    there = measured(name for name in RESPONSES for row in rows if not math.isnan(row.get(name, math.nan)))
+    quantities = (*(name for name in PRINTED if name in there), "equivalent", "value")
     printed = [[*_labels(row), *(_read_back(row, name) for name in quantities)] for row in rows]
-    return "\n".join(grid(HEADER, printed, width))
+    return "\n".join(
+        grid(("study", "arm", "real", "synthetic", *(TITLES[name] for name in quantities)), printed, width)
+    )
 
 
 def _labels(row: dict[str, Any]) -> list[str]:
@@ -48,7 +43,7 @@ def _read_back(row: dict[str, Any], name: str) -> str:
     if point != point and censored != "withheld":  # NaN: a real-only row has no equivalent
         return "–"
     value = Interval(point, row[f"{name}_low"], row[f"{name}_high"], censored)
-    return str(value.scaled(100) if name == "error" else value)
+    return str(value.scaled(100) if name in SHARES else value)
 
 
 def answers(rows: list[dict[str, Any]], width: int = 120) -> str:
@@ -71,7 +66,7 @@ def _worth(row: dict[str, Any]) -> str:
     point = row["bound"] if row["censored"] in ("above", "below") else row["point"]
     limits = {name: row[name] for name in ("low", "high", "censored", "reason", "floor", "ceiling")}
     value = Interval(point, **limits)
-    return str(value.scaled(100) if row["metric"] == "error" else value)
+    return str(value.scaled(100) if row["metric"] in SHARES else value)
 
 
 def _by(row: dict[str, Any]) -> str:
@@ -80,8 +75,9 @@ def _by(row: dict[str, Any]) -> str:
         return ""
     others = len(row["spanned_laws"].split(", ")) if row["spanned_laws"] else 0
     also = f" (and {others} more)" if others else ""
-    how = " ".join(filter(None, (row["by"], row["law"]))) + also
-    response = "" if row["metric"] == row["response"] else row["response"].replace("_", "-")
+    law = f"law {row['law']}{also}"
+    how = row["by"].replace("law", law) if row["law"] else row["by"]
+    response = "" if row["metric"] == row["response"] else RESPONSES[row["response"]]
     return ", ".join(filter(None, (how, response)))
 
 

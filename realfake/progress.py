@@ -75,7 +75,7 @@ def line(board: Board, lanes: int, elapsed_seconds: float) -> str:
         left = time_left(board, lanes)
         failed = len(board.failed)
         now = sorted({name.split("-")[0] for name in board.running})
-    parts = [f"{what} {done[what]:,}/{total[what]:,}" for what in ("fits", "images", "trials") if total[what]]
+    parts = [f"{what} {done[what]:,}/{total[what]:,}" for what in total if total[what]]
     rate = done["images"] / max(elapsed_seconds, 1e-9)
     parts += [f"{rate:.0f} images/s"] if 0 < done["images"] < total["images"] else []
     parts += [f"{failed} failed"] if failed else []
@@ -89,13 +89,12 @@ def time_left(board: Board, lanes: int) -> str:
     What is in hand counts by its own progress since it was first heard of. As long as a kind that is still to come
     has not been measured, the answer is a lower bound and says so.
     """
-    in_hand: dict[str, list[float]] = {"fits": [], "trials": [], "images": []}
+    in_hand: dict[str, list[float]] = {kind: [] for kind in board.total}
     for name, event in board.running.items():
         share = (event.get("done", 0) - event.get("first", 0)) / max(event.get("total", 1), 1)
         if share > 0.02:
-            kind = "fits" if name in board.needs.fits else "trials"
-            in_hand[kind].append((time.time() - event["first_heard"]) / share)
-    unit = {"fits": 1, "trials": 1, "images": SHARD_ROWS}
+            in_hand[board.kind(name)].append((time.time() - event["first_heard"]) / share)
+    unit = {kind: SHARD_ROWS if kind in ("images", "distances") else 1 for kind in board.total}
     left = {kind: (board.total[kind] - board.tally[kind]) // unit[kind] for kind in unit}
     measured = {
         kind: (board.seconds[kind] + sum(guesses)) / (board.tally[kind] // unit[kind] + len(guesses))

@@ -7,7 +7,8 @@ trials (`designs`), their specs (`proposals`).
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from realfake import records, results
@@ -17,10 +18,11 @@ from realfake.planning.designs import half_width_now, largest_mixture
 from realfake.planning.plans import Plan, plan
 from realfake.planning.proposals import Proposal, next_specs
 from realfake.resources import Where
+from realfake.responses import RESPONSES
 from realfake.spec import Trial, address
 from realfake.statistics.equivalence import Fit
 from realfake.statistics.fits import FEWEST_DRAWS, gather
-from realfake.statistics.trial_table import normalised, read_csv, select
+from realfake.statistics.trial_table import normalised, read_csv, responses_of, select
 from realfake.store import Store
 from realfake.studyfile import StudyFile
 
@@ -37,7 +39,7 @@ class Question:
     synthetic: float | None = None
     generator: float | None = None
     training: float | None = None
-    response: str = "error"
+    response: str | None = None  # of what the target is: error where it was measured, else the main response
     arm: str | None = None
     recipe: str | None = None
 
@@ -90,6 +92,7 @@ def of_study(file: StudyFile, where: Where, question: Question) -> Advice:
 
     real = question.real_cost
     rows, analysis, _ = results.answer(file, where)
+    question = _worded(question, analysis["settings"]["responses"])
     fit = _fit([Fit.from_json(values) for values in analysis["fits"]], question)
     own = _own(file.study.trials, fit)
     costs = Costs(real=real, **question.given) if question.given else measured_costs(own, Store(where.store), real=real)
@@ -106,8 +109,16 @@ def of_table(path: str, question: Question) -> Plan:
     from realfake import fit
 
     costs = Costs(real=question.real_cost, **question.given)
-    named = {"response": question.response, "arm": question.arm, "recipe": question.recipe}
-    return plan(fit(read_csv(path), **named), target=question.target, budget=question.budget, costs=costs)
+    table = read_csv(path)
+    asked = _worded(question, responses_of(table))
+    named: dict[str, Any] = {"response": asked.response, "arm": asked.arm, "recipe": asked.recipe}
+    return plan(fit(table, **named), target=question.target, budget=question.budget, costs=costs)
+
+
+def _worded(question: Question, responses: Sequence[str]) -> Question:
+    """The question with its response named."""
+    usual = "error" if "error" in responses or not responses else responses[0]
+    return replace(question, response=question.response or usual)
 
 
 def _fit(fits: list[Fit], question: Question) -> Fit:
@@ -117,10 +128,10 @@ def _fit(fits: list[Fit], question: Question) -> Fit:
     found = [fit for fit in of_response if all(want in (None, getattr(fit, name)) for name, want in asked.items())]
     if len(found) == 1:
         return found[0]
+    name = RESPONSES[question.response or ""]
     known = "; ".join(f"--arm '{fit.arm}' --recipe '{fit.recipe}'" for fit in of_response)
     raise PlanError(
-        f"{len(found)} fits of the study answer that in {question.response.replace('_', '-')}, and a plan needs one; "
-        f"there is {known or 'none'}"
+        f"{len(found)} fits of the study answer that in {name}, and a plan needs one; there is {known or 'none'}"
     )
 
 

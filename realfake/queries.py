@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realfake import tracking
+from realfake.responses import PRINTED, RESPONSES, measured
 from realfake.spec import Study
 from realfake.values import nearest
 
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from realfake.resources import Where
 
 REAL_ONLY = "real-only"
-RESPONSES = ("cross_entropy", "error")
 TRIAL_COLUMNS = (
     *("n_real", "n_synthetic", "n_generator", "arm", "recipe"),
     *("subset_seed", "generator_seed", "pool_seed", "trial_seed"),
-    *("error", "cross_entropy", "n_test", "real_budget", "external_budget", "budget", "status", "seconds", "address"),
+    *PRINTED,
+    *("n_test", "real_budget", "external_budget", "budget", "status", "seconds", "address"),
 )
 
 
@@ -43,19 +44,26 @@ def trials(
 
     ``source`` is a Study or the path of a study file, whose records are read from a store (``store``, or that of
     ``where``, or ./store), or an MLflow tracking URI, which alone is read: all its studies, or the one named by
-    ``study``. Both give the same numbers. Columns: sizes, arm, recipe, the seed of every noise, error and cross_entropy
-    (NaN where the trial diverged), n_test, real and external budget in images, the budget of the recipe, status,
-    seconds, address; first ``study`` where a URI has several. Raises StudyError, StoreError or TrackingError.
+    ``study``. Both give the same numbers. Columns: sizes, arm, recipe, the seed of every noise, the responses that any
+    trial has (error and cross_entropy, or those of a detector; NaN where it diverged), n_test, real and external budget
+    in images, the budget of the recipe, status, seconds, address; first ``study`` where a URI has several. Raises
+    StudyError, StoreError or TrackingError.
     """
     import pandas as pd
 
     if isinstance(source, str) and re.match(r"[a-z][a-z0-9+.-]+:", source):
         rows = tracking.trial_rows(source, study)
         several = len({row["study"] for row in rows}) > 1
-        return pd.DataFrame(rows, columns=[*(("study",) if several else ()), *TRIAL_COLUMNS])
+        return _with_measured(pd.DataFrame(rows, columns=[*(("study",) if several else ()), *TRIAL_COLUMNS]))
     if study is not None:
         raise QueryError(f"study={study!r} names a study of a tracking URI; {source!s:.60} is one study: leave it out")
-    return pd.DataFrame(_made(source, store, where), columns=list(TRIAL_COLUMNS))
+    return _with_measured(pd.DataFrame(_made(source, store, where), columns=list(TRIAL_COLUMNS)))
+
+
+def _with_measured(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without the responses that it holds no number of."""
+    kept = measured(name for name in RESPONSES if int(table[name].count()))
+    return table.drop(columns=[name for name in RESPONSES if name not in kept])
 
 
 def _made(source: Study | str | Path, store: str, where: Where | None) -> list[dict[str, Any]]:
@@ -187,8 +195,10 @@ def _refuse_unanalysed(found: Iterable[tracking.Analysed], studies: Sequence[str
 
 
 def _refuse_unknown_law(curves: Iterable[Curve], question: Question) -> None:
-    known = {law for curve in curves for law in curve.laws(question.response_of(curve.analysed))}
-    if question.law and question.law not in known:
+    responses = [(curve, question.response_of(curve.analysed)) for curve in curves]
+    known = {law for curve, response in responses for law in curve.laws(response)}
+    tried = {law for curve, response in responses for law in curve.unfitted(response)}
+    if question.law and question.law not in known | tried:
         there = f"there are {', '.join(sorted(known))}" if known else "there are no fits"
         raise QueryError(f"MLflow keeps no fit of the law {question.law!r}; {there}")
 
@@ -205,9 +215,15 @@ def _cells(curves: Iterable[Curve], n_real: int | None) -> pd.DataFrame:
         for cell in curve.cells
         if n_real in (None, cell["n_real"])
     ]
-    tidy = pd.DataFrame(rows, columns=["study", *tracking.columns(), "digest"])
+    kept = tracking.columns(_responses(rows))
+    tidy = pd.DataFrame(rows, columns=["study", *kept, "digest"])
     order = ["study", "digest", "recipe", "arm", "n_real", "n_generator", "n_synthetic"]
     return tidy.sort_values(order, kind="stable", ignore_index=True)
+
+
+def _responses(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """The responses that any of the flat cells holds a number of."""
+    return measured(name for name in RESPONSES for row in rows if not math.isnan(row.get(name, math.nan)))
 
 
 def _answers(

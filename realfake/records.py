@@ -1,58 +1,126 @@
-"""The records of a study as a table of trials, with the names of its arms and recipes.
+"""The records of a study as a table of trials, one row for every test set that a trial was tried on.
 
-A view: it can be made again from the store at any time. What is fitted to the table is in ``fits``.
+A view: it can be made again from the store at any time. Names of arms and recipes are in ``naming``; what is fitted to
+the table is in ``statistics``.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from realfake.naming import REAL_ONLY as REAL_ONLY
+from realfake.naming import arms as arms
+from realfake.naming import pools_of as pools_of
+from realfake.naming import recipes as recipes
+from realfake.naming import test_name
+from realfake.responses import OF_CLASSIFIERS, RESPONSES
 from realfake.spec import (
     ClosedSet,
-    External,
-    Pool,
-    Recipe,
-    Relabel,
-    Repeat,
-    Subset,
+    Dataset,
+    DetectionRecipe,
+    Evaluation,
+    Study,
+    Translation,
     Trial,
     address,
     external_budget,
+    real_of,
     root_generator,
 )
 from realfake.store import Store
-from realfake.values import Value, fields
 
-REAL_ONLY = "real-only"
+OF_DETECTORS = ("average_precision", "ap_t2t", "distance_", "distribution_gap", "rho_", "n_population")
+Tried = tuple[Trial, Dataset, dict[str, Any]]  # a trial, the test set that it was tried on, and the record of that
 
 
-def table(trials: Iterable[Trial], store: Store, named_among: tuple[Trial, ...] | None = None) -> list[dict[str, Any]]:
+def table(
+    trials: Iterable[Trial],
+    store: Store,
+    named_among: tuple[Trial, ...] | None = None,
+    evaluations: Iterable[Evaluation] = (),
+) -> list[dict[str, Any]]:
     """Return one row for every made trial, in the order given: sizes, seeds, arm, recipe, metrics, budgets.
 
     Arms and recipes are named among the trials of their study; ``named_among`` is those where they are not ``trials``.
+    ``evaluations`` add a row each. Where there are several test sets, the recipe of a row says which; where images of
+    the tested domain were ``added`` to the real ones, see ``in_target_images``.
     """
-    trials = tuple(trials)
+    trials, evaluations = tuple(trials), tuple(evaluations)
     arm, recipe = arms(named_among or trials), recipes(named_among or trials)
-    records = ((trial, store.record(trial)) for trial in trials)
+    tried = list(_tried(trials, evaluations, store))
+    tests = {trial.test for trial in trials} | {evaluation.on for evaluation in evaluations}
+    rows = []
+    for trial, test, record in tried:
+        where = f" on {test_name(test)}" if len(tests) > 1 else ""
+        name = address(trial)
+        row = {**sizes(trial), "arm": arm[name], "recipe": recipe[name] + where, "test": test_name(test)}
+        rows.append({**row, **_measured(trial, record), **_of_detector(trial, record, store)})
     return [
-        {**sizes(trial), "arm": arm[address(trial)], "recipe": recipe[address(trial)], **_measured(trial, record)}
-        for trial, record in records
-        if record is not None
+        *(row for row, (trial, _, _) in zip(rows, tried, strict=True) if trial.added is None),
+        *in_target_images(rows, tried),
     ]
+
+
+def groups(study: Study) -> set[str]:
+    """Return the recipes that the table of a study names: those of its trials, on each of several test sets.
+
+    Those in images of the tested domain are not among them.
+    """
+    names = set(recipes(study.trials).values())
+    tests = {trial.test for trial in study.trials} | {evaluation.on for evaluation in study.evaluations}
+    return {f"{name} on {test_name(test)}" for name in names for test in tests} if len(tests) > 1 else names
+
+
+def of_study(study: Study, store: Store) -> list[dict[str, Any]]:
+    """Return the table of a study."""
+    return table(study.trials, store, evaluations=study.evaluations)
+
+
+def in_target_images(rows: list[dict[str, Any]], tried: list[Tried]) -> list[dict[str, Any]]:
+    """Return the rows that price synthetic images in labelled images of the domain that is tested on.
+
+    Beside N real images of one domain, k of the tested domain are ``added``: a ladder n_real = N + k of its own, under
+    the name of its recipe, on which the trials with N real and m synthetic images stand too. Added real equivalents
+    on it count target images.
+    """
+    priced = {
+        (row["recipe"], trial.n_real)
+        for row, (trial, test, _) in zip(rows, tried, strict=True)
+        if trial.added is not None and trial.added.of.name == test.name  # type: ignore[union-attr]
+    }
+    found = []
+    for row, (trial, test, _) in zip(rows, tried, strict=True):
+        added = trial.added
+        if (row["recipe"], trial.n_real) in priced and (added is None or added.of.name == test.name):  # type: ignore[union-attr]
+            more = added.size if added else 0
+            own = {"n_real": trial.n_real + more, "recipe": f"{row['recipe']} in its own images beside {trial.n_real}"}
+            found.append({**row, **own, "address": f"{row['address']}:target"})
+    return found
+
+
+def _tried(trials: tuple[Trial, ...], evaluations: tuple[Evaluation, ...], store: Store) -> Iterator[Tried]:
+    for trial in trials:
+        if (record := store.record(trial)) is not None:
+            yield trial, trial.test, record
+    for evaluation in evaluations:
+        if (record := store.record(evaluation)) is not None:
+            yield evaluation.of, evaluation.on, record
 
 
 def sizes(trial: Trial) -> dict[str, Any]:
     """Return n_real, n_synthetic, n_generator (real images that the generator saw) and the seed of every noise."""
     pools = pools_of(trial)
     roots = [root_generator(pool.generator) for pool in pools]
-    fitted = [root.seed for root in roots if isinstance(root, ClosedSet)]
-    subset = trial.real or (roots[0].real if roots else None)
+    fitted = [root.seed for root in roots if isinstance(root, ClosedSet | Translation)]
+    seen = [real for pool in pools if (real := real_of(pool.generator))]
+    subset = trial.real or (seen[0] if seen else None)
     return {
         "n_real": trial.n_real,
         "n_synthetic": trial.n_synthetic,
-        "n_generator": max((root.real.size for root in roots), default=0),
+        "n_generator": max((real.size for real in seen), default=0),
         "subset_seed": subset.seed if subset else 0,
         "generator_seed": fitted[0] if fitted else 0,
         "pool_seed": pools[0].seed if pools else 0,
@@ -60,85 +128,21 @@ def sizes(trial: Trial) -> dict[str, Any]:
     }
 
 
-def pools_of(trial: Trial) -> list[Pool]:
-    """Return the pools that a trial draws on."""
-    return [part.of for part in trial.synthetic if isinstance(part.of, Pool)]
-
-
 def per_image(rows: Iterable[dict[str, Any]], store: Store) -> dict[str, dict[str, np.ndarray]]:
-    """Return, by address, the cross-entropy and the 0/1 error of every test image: ``(n_test,)`` each."""
-    return {row["address"]: _losses(store, row["address"]) for row in rows if row["status"] == "ok"}
+    """Return, by address, the cross-entropy and the 0/1 error of every test image: ``(n_test,)`` each.
 
-
-def arms(trials: tuple[Trial, ...]) -> dict[str, str]:
-    """Return the name of every trial's arm: what made its synthetic images, and what tells it from the other arms.
-
-    A field is part of the name where trials of one size differ in it; one that merely follows the size is not.
+    Nothing for detectors: average precision is no mean over images.
     """
-    return _named(trials, lambda t: _base(t), lambda t: {k: v for p in pools_of(t) for k, v in _settings(p).items()})
-
-
-def recipes(trials: tuple[Trial, ...]) -> dict[str, str]:
-    """Return the name of every trial's recipe: the model, and what tells it from the other recipes of the study."""
-    return _named(trials, lambda t: t.recipe.model, lambda t: _recipe_settings(t.recipe))
-
-
-def _named(trials: tuple[Trial, ...], base: Any, settings: Any) -> dict[str, str]:
-    found = [(address(t), (base(t), t.n_real, t.n_synthetic), settings(t)) for t in trials]
-    seen: dict[tuple, set] = {}
-    for _, place, setting in found:
-        for key, value in setting.items():
-            seen.setdefault((place, key), set()).add(value)
-    telling = {(place[0], key) for (place, key), values in seen.items() if len(values) > 1}
-    return {
-        name: " ".join([place[0], *(_told(k, v) for k, v in setting.items() if (place[0], k) in telling)])
-        for name, place, setting in found
-    }
-
-
-def _told(key: str, value: str) -> str:
-    return value if key == "budget" else f"{key}={value}"
-
-
-def _base(trial: Trial) -> str:
-    kinds = [_kind(pool.generator) + ("" if _strict(trial, pool) else " leaky") for pool in pools_of(trial)]
-    return " + ".join(kinds) or REAL_ONLY
-
-
-def _kind(generator: ClosedSet | Repeat | Relabel) -> str:
-    if isinstance(generator, Relabel):
-        return f"{_kind(generator.generator)} permuted"
-    return "closed-set" if isinstance(generator, ClosedSet) else "repeat"
-
-
-def _strict(trial: Trial, pool: Pool) -> bool:
-    """Say whether the generator saw nothing but the real images that the trial itself is trained on."""
-    seen: Subset = root_generator(pool.generator).real
-    mine = trial.real
-    return mine is None or (seen.of == mine.of and seen.seed == mine.seed and seen.size <= mine.size)
-
-
-def _settings(pool: Pool) -> dict[str, str]:
-    root = root_generator(pool.generator)
-    return {**_plain(root, skip=("real", "seed")), **_plain(pool, skip=("generator", "seed"))}
-
-
-def _recipe_settings(recipe: Recipe) -> dict[str, str]:
-    rule, amount = recipe.budget.split("=")
-    rest = _plain(recipe, skip=("model", "examples_seen", "epochs", "real_examples_seen"))
-    return {"budget": f"{amount} {rule.replace('_', ' ')}", **rest}
-
-
-def _plain(value: Value, skip: tuple[str, ...]) -> dict[str, str]:
-    shown = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in skip}
-    return {k: v.name if isinstance(v, External) else str(v) for k, v in shown.items()}
+    classified = [row["address"] for row in rows if row["status"] == "ok" and "error" in row]
+    return {name: _losses(store, name) for name in classified}
 
 
 def _measured(trial: Trial, record: dict[str, Any]) -> dict[str, Any]:
     result = record["result"]
+    boxes = isinstance(trial.recipe, DetectionRecipe)
+    responses = [name for name in RESPONSES if (name in OF_CLASSIFIERS) != boxes]
     return {
-        "error": result.get("error", float("nan")),
-        "cross_entropy": result.get("cross_entropy", float("nan")),
+        **{name: result.get(name, float("nan")) for name in sorted(responses, reverse=True)},
         "n_test": result.get("n_test", 0),
         "real_budget": result["real_budget"],
         "external_budget": external_budget(trial),
@@ -147,6 +151,20 @@ def _measured(trial: Trial, record: dict[str, Any]) -> dict[str, Any]:
         "address": record["address"],
         "seconds": record["seconds"],
     }
+
+
+def _of_detector(trial: Trial, record: dict[str, Any], store: Store) -> dict[str, Any]:
+    """Return what else is measured of a detector: precisions, distances, AP_t2t, and how near the last round ranked."""
+    if not isinstance(trial.recipe, DetectionRecipe) or record["result"]["status"] != "ok":
+        return {}
+    found = {key: value for key, value in record["result"].items() if key.startswith(OF_DETECTORS)}
+    numbers = {key: value for key, value in found.items() if value is None or isinstance(value, int | float)}
+    rounds = [pool.generator for pool in pools_of(trial) if isinstance(pool.generator, Translation)]
+    made = store.record(rounds[-1]) if rounds else None
+    quantiles = json.loads((made or {"result": {}})["result"].get("pool_distance_quantiles") or "null")
+    if quantiles:
+        numbers |= {"ranked_median": quantiles[2], "ranked_spread": quantiles[4] - quantiles[0]}
+    return numbers
 
 
 def test_labels(name: str, store: Store) -> np.ndarray:

@@ -14,7 +14,23 @@ import numpy as np
 from realfake import records, tracking
 from realfake.resources import Where
 from realfake.samples import SHARD_ROWS, load, load_dataset, shard_made, shard_name
-from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Spec, Study, Subset, Trial, address, order, root_generator
+from realfake.spec import (
+    ClosedSet,
+    Dataset,
+    DetectionRecipe,
+    Distances,
+    Evaluation,
+    Pool,
+    Recipe,
+    Spec,
+    Study,
+    Subset,
+    Translation,
+    Trial,
+    address,
+    order,
+    real_of,
+)
 from realfake.store import Store, write_whole
 from realfake.studyfile import StudyFile
 from realfake.values import canonical
@@ -28,7 +44,7 @@ MOST_CLASSES = 30  # whose own equivalents are tabled
 def answer(file: StudyFile, where: Where) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
     """Return the table, the analysis and the facts of a study, from what is made; analysed anew only if it changed."""
     store = Store(where.store)
-    rows = records.table(file.study.trials, store)
+    rows = records.of_study(file.study, store)
     key = digest(rows, file.study)
     kept = _kept(store.study_folder(file.study.name) / "fits.json")
     if kept.get("key") != key:
@@ -41,7 +57,7 @@ def digest(rows: list[dict[str, Any]], study: Study) -> str:
     """Return the digest of a table of trials, of the claims about it, and of the revision of the analysis."""
     from realfake.statistics.analysis import REVISION as OF_ANALYSIS
 
-    claims = [canonical(study.claims)] if study.claims else []
+    claims = [canonical(declared) for declared in (study.claims, study.effects) if declared]
     return hashlib.sha256(json.dumps([REVISION, OF_ANALYSIS, rows, *claims], sort_keys=True).encode()).hexdigest()
 
 
@@ -59,7 +75,10 @@ def _analyse(file: StudyFile, rows: list[dict[str, Any]], store: Store) -> dict[
 
     table, images = pd.DataFrame(rows), records.per_image(rows, store)
     document = analyse(table, per_image=images, context=context(file, store), claims=file.study.claims)
-    return {**document, "by_class": _by_class(file, table, images, store)}
+    from realfake.statistics.effects import judge_effects
+
+    judged = [*document.get("claims", []), *judge_effects(file.study.effects, rows)]
+    return {**document, "claims": judged, "by_class": _by_class(file, table, images, store)}
 
 
 def _by_class(file: StudyFile, table: Any, images: Any, store: Store) -> list[dict[str, Any]]:
@@ -78,6 +97,9 @@ def context(file: StudyFile, store: Store) -> dict[str, Any]:
     """Return the words that the plain sentences need: data, model, init, budget, and the generator of each arm."""
     trial = file.study.trials[0]
     recipe, test = trial.recipe, trial.test
+    if file.study.evaluations and trial.real:  # recipes then name the test sets
+        test = trial.real.of
+    assert isinstance(test, Dataset)
     pixels = (store.record(test) or {"result": {}})["result"].get("pixels", test.pixels)
     return {
         "data": f"{test.name} at {pixels} px",
@@ -105,14 +127,14 @@ def _budget(recipe: Recipe) -> str:
 def facts(file: StudyFile, store: Store, copy_rates: list[dict[str, Any]], uri: str = "") -> dict[str, Any]:
     """Return what the report says beside the numbers: data and licences, copies, stages, environments, commands."""
     trials = file.study.trials
-    made = [store.record(trial) for trial in trials]
+    made = [store.record(spec) for spec in (*trials, *file.study.evaluations)]
     return {
         "study": file.study.name,
         "question": file.question,
         "data": [_data(spec, store) for spec in order([file.study]) if isinstance(spec, Dataset)],
         "copy_rates": copy_rates,
         "environments": _environments(trials, store),
-        "stages": _stages(trials, store),
+        "stages": _stages(trials, file.study.evaluations, store),
         "missing": sum(record is None for record in made),
         "diverged": sum(record is not None and record["result"]["status"] == "diverged" for record in made),
         "commands": {
@@ -146,25 +168,32 @@ def _environments(trials: tuple[Trial, ...], store: Store) -> list[dict[str, Any
     return [{**entry, "arms": sorted(entry["arms"]), "volumes": sorted(entry["volumes"])} for entry in found.values()]
 
 
-def _stages(trials: tuple[Trial, ...], store: Store) -> list[dict[str, Any]]:
+def _stages(trials: tuple[Trial, ...], evaluations: tuple[Evaluation, ...], store: Store) -> list[dict[str, Any]]:
     """Sum the seconds that the things of a study took to make, by kind, over all processes."""
     seconds: dict[str, list[float]] = {"datasets": [], "generators": [], "shards": [], "trials": []}
-    names = {"dataset": "datasets", "closedset": "generators", "trial": "trials"}
-    for spec in order(trials):
+    seconds["evaluations"] = []
+    names = {"dataset": "datasets", "trial": "trials", "evaluation": "evaluations"}
+    for spec in order((*trials, *evaluations)):
         if spec.made == "record" and (record := store.record(spec)):
-            seconds[names[spec.kind]].append(record["seconds"])
+            seconds[names.get(spec.kind, "generators")].append(record["seconds"])
     for pool, size in volumes(trials).items():
         paths = [store.folder(pool) / shard_name(first) for first in range(0, size, SHARD_ROWS)]
         seconds["shards"] += [shard_made(path).get("seconds", 0.0) for path in paths if path.is_file()]
     return [{"stage": k, "things": len(v), "seconds": sum(v)} for k, v in seconds.items() if v]
 
 
-def volumes(trials: tuple[Trial, ...]) -> dict[Pool, int]:
-    """Return the largest volume of every pool that the trials use."""
-    largest: dict[Pool, int] = {}
-    for part in (part for trial in trials for part in trial.synthetic):
-        assert isinstance(part.of, Pool)
-        largest[part.of] = max(largest.get(part.of, 0), part.size)
+def volumes(trials: tuple[Trial, ...]) -> dict[Pool | Distances, int]:
+    """Return the largest volume of everything sharded that the trials stand on.
+
+    Virtual images that are chosen without distances are drawn one by one, and no shard of them is made.
+    """
+    largest: dict[Pool | Distances, int] = {}
+    held = order(trials)
+    parts = [part for spec in held if isinstance(spec, Trial) for part in spec.synthetic]
+    ranked = [spec for spec in held if isinstance(spec, Translation) and spec.distances]
+    for part in (*parts, *(part for spec in ranked for part in (spec.virtual, spec.distances) if part)):
+        if isinstance(part.of, Pool | Distances):
+            largest[part.of] = max(largest.get(part.of, 0), part.size)
     return largest
 
 
@@ -173,7 +202,7 @@ def _fitted_pools(trials: tuple[Trial, ...], store: Store) -> list[tuple[Pool, i
     found = []
     for pool, size in volumes(trials).items():
         there = (store.folder(pool) / shard_name(0)).is_file()
-        if isinstance(pool.generator, ClosedSet) and there:
+        if isinstance(pool, Pool) and isinstance(pool.generator, ClosedSet) and there:
             found.append((pool, min(size, SHARD_ROWS)))
     return found
 
@@ -187,7 +216,7 @@ def _copy_rates(file: StudyFile, store: Store) -> list[dict[str, Any]]:
     found = []
     for pool, size in _fitted_pools(file.study.trials, store):
         trial, n_real = arm[address(pool)]
-        real = root_generator(pool.generator).real
+        real = _real(pool)
         fresh = _held_out(store, real).images
         if not len(fresh):  # a generator fitted on all there is leaves nothing to say how near is near
             continue
@@ -199,7 +228,13 @@ def _copy_rates(file: StudyFile, store: Store) -> list[dict[str, Any]]:
 
 def root_seed(pool: Pool) -> int:
     """Return the seed of the subset that the generator of a pool was fitted on."""
-    return root_generator(pool.generator).real.seed
+    return _real(pool).seed
+
+
+def _real(pool: Pool) -> Subset:
+    real = real_of(pool.generator)
+    assert real is not None  # of a fitted generator
+    return real
 
 
 def _held_out(store: Store, real: Subset) -> Any:
@@ -218,9 +253,18 @@ def contact_sheet(file: StudyFile, store: Store) -> bytes | None:
     pools = _fitted_pools(file.study.trials, store)
     if not pools:
         return None
-    pool, size = max(pools, key=lambda item: root_generator(item[0].generator).real.size)
-    real, synthetic = load(store, root_generator(pool.generator).real), load(store, Subset(of=pool, size=size))
+    pool, size = max(pools, key=lambda item: _real(item[0]).size)
+    real, synthetic = load(store, _real(pool)), load(store, Subset(of=pool, size=size))
     return encode(sheet(real, synthetic, columns=SHEET_COLUMNS))
+
+
+def detections(study: Study, store: Store) -> Any:
+    """Return what the report says of detectors; None for a study of classifiers."""
+    if not any(isinstance(trial.recipe, DetectionRecipe) for trial in study.trials):
+        return None
+    from realfake import detector_facts
+
+    return detector_facts.gather(study, store)
 
 
 # ------------------------------------------------------------------------------------------------ report and tracking
@@ -239,7 +283,8 @@ def publish(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis:
 
         pd.DataFrame(rows).to_parquet(folder / "trials.parquet")
         write_whole(folder / "study.json", json.dumps([address(t) for t in file.study.trials], indent=1))
-        report.write(folder, pd.DataFrame(rows), analysis, {**said, "contact_sheet": contact_sheet(file, store)})
+        seen = {"contact_sheet": contact_sheet(file, store), "detections": detections(file.study, store)}
+        report.write(folder, pd.DataFrame(rows), analysis, {**said, **seen})
         write_whole(stamp, key)
     return folder / "report.html"
 
@@ -256,7 +301,8 @@ def mirror(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis: 
         return None
     import pandas as pd
 
-    made = [record for trial in file.study.trials if (record := store.record(trial))]
+    tried = (*file.study.trials, *file.study.evaluations)
+    made = [record for spec in tried if (record := store.record(spec))]
     counts = tracking.track(
         file.study.name,
         file.question,

@@ -1,146 +1,109 @@
-"""Samples as Arrow tables and as arrays: image bytes in and out, shards with digests, and the order of subsets.
+"""Samples as arrays, the order of subsets, and what the store holds of them.
 
-Images are lossless PNG inside Parquet, so that any tool can read a store. Order and labels are pure functions of
-names and seeds, never of the sequence in which things were made. Importing real data is in ``datasets``, making
-synthetic data in ``synthesis``.
+Order and labels are pure functions of names and seeds, never of the sequence in which things were made. Files and
+their digests are in ``shards``, importing real data in ``datasets``, making synthetic data in ``synthesis``.
 """
 
 import functools
 import hashlib
-import io
-import json
-import os
-import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from PIL import Image
 
-from realfake.spec import Dataset, Pool, Subset, address, root_generator
+from realfake.objects import Objects
+from realfake.shards import SHARD_ROWS as SHARD_ROWS
+from realfake.shards import CorruptShard as CorruptShard
+from realfake.shards import decode as decode
+from realfake.shards import digest as digest
+from realfake.shards import encode as encode
+from realfake.shards import read_table as read_table
+from realfake.shards import shard_digest as shard_digest
+from realfake.shards import shard_made as shard_made
+from realfake.shards import shard_name as shard_name
+from realfake.shards import shards_of as shards_of
+from realfake.shards import to_table as to_table
+from realfake.shards import write_table as write_table
+from realfake.spec import Dataset, Distances, Pool, Subset, address, real_of
 from realfake.store import Store, StoreError
 from realfake.values import SpecError
 
-SHARD_ROWS = 256  # a constant of the pool format: file names are sample indices
-SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.int64()),
-        pa.field("image", pa.large_binary()),  # PNG
-        pa.field("label", pa.int32()),
-        pa.field("sha256", pa.string()),  # of the image bytes
-    ]
-)
-DIGEST_KEY = b"realfake.digest"
-MADE_KEY = b"realfake.made"
-
-
-class CorruptShard(RuntimeError):
-    """A file whose content is not what its digest says. ``path`` names it; it is removed and made again."""
-
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"{path}: {why}")
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return CorruptShard, (self.path, str(self).split(": ", 1)[1])
+RENDERED = ("person",)  # the classes that renderers draw
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Images ``(n, height, width, channels)`` uint8, labels ``(n,)`` int64, ids ``(n,)`` int64, and class names."""
+    """Images ``(n, height, width, channels)`` uint8, labels ``(n,)`` int64, ids ``(n,)`` int64, and class names.
+
+    For detection labels are zeros and ``objects`` are what is to be found; ``masks (n, height, width)`` uint16 hold
+    j + 1 where the j-th object of the image is seen; ``groups (n,)`` int64 number the videos or scenes.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     ids: np.ndarray
     classes: tuple[str, ...]
+    objects: Objects | None = None
+    masks: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: np.ndarray | slice) -> "Samples":
         """Return the samples of these rows, in this order."""
-        return Samples(self.images[rows], self.labels[rows], self.ids[rows], self.classes)
+        return Samples(
+            self.images[rows],
+            self.labels[rows],
+            self.ids[rows],
+            self.classes,
+            None if self.objects is None else self.objects.take(rows),
+            None if self.masks is None else self.masks[rows],
+            None if self.groups is None else self.groups[rows],
+        )
 
 
-# ------------------------------------------------------------------------------------------------------ images as bytes
-
-
-def encode(image: np.ndarray) -> bytes:
-    """Return one ``(h, w, c)`` uint8 image as PNG bytes; one channel becomes a grey PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def decode(data: bytes) -> np.ndarray:
-    """Return PNG (or any Pillow) bytes as ``(h, w, c)`` uint8."""
-    array = np.asarray(Image.open(io.BytesIO(data)))
-    return array[..., None] if array.ndim == 2 else array
-
-
-def to_table(images: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> pa.Table:
-    """Return samples as an Arrow table of ``SCHEMA``, with the digest of all rows in its metadata."""
-    data = [encode(image) for image in images]
-    hashes = [hashlib.sha256(d).hexdigest() for d in data]
-    table = pa.table([ids, data, labels.astype(np.int32), hashes], schema=SCHEMA)
-    return table.replace_schema_metadata({DIGEST_KEY: digest(hashes, labels)})
-
-
-def digest(hashes: list[str], labels: np.ndarray) -> str:
-    """Return the digest of rows: of the image hashes and labels, so independent of how Parquet lays them out."""
-    rows = "\n".join(f"{h} {int(label)}" for h, label in zip(hashes, labels, strict=True))
-    return hashlib.sha256(rows.encode()).hexdigest()
-
-
-def write_table(table: pa.Table, path: Path, made: dict[str, Any] | None = None) -> None:
-    """Write a table whole or not at all: scratch beside it, then rename.
-
-    ``made`` (seconds, device, versions) goes into the footer, outside the digest.
-    """
-    if made:
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), MADE_KEY: json.dumps(made)})
-    scratch = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        pq.write_table(table, scratch, compression="none")  # PNG does not compress further
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def read_table(path: Path) -> pa.Table:
-    """Read and verify a table of samples; raises CorruptShard when a byte of it is not what it was."""
-    try:
-        table = pq.read_table(path, memory_map=False)
-        said = (table.schema.metadata or {}).get(DIGEST_KEY, b"").decode()
-        hashes = [hashlib.sha256(d).hexdigest() for d in table["image"].to_pylist()]
-        found = digest(hashes, table["label"].to_numpy())
-    except (pa.ArrowException, KeyError, OSError, TypeError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise CorruptShard(path, f"unreadable ({type(error).__name__})") from error
-    if found != said:
-        raise CorruptShard(path, f"its rows have digest {found[:12]}, its footer says {said[:12]}")
-    return table
-
-
-def shard_digest(path: Path) -> str:
-    """Return the digest that a file's footer states, without reading its rows."""
-    return (pq.read_schema(path).metadata or {}).get(DIGEST_KEY, b"").decode()
-
-
-def shard_made(path: Path) -> dict[str, Any]:
-    """Return how a shard was made (seconds, device, versions), as its footer states."""
-    return json.loads((pq.read_schema(path).metadata or {}).get(MADE_KEY, b"{}"))
+def joined(parts: Sequence[Samples]) -> Samples:
+    """Return the samples of all parts, one after another; raises SpecError when their sizes or classes differ."""
+    first, *others = parts
+    if not others:
+        return first
+    for part in others:
+        if part.images.shape[1:] != first.images.shape[1:] or part.classes != first.classes:
+            raise SpecError(
+                f"images of {part.images.shape[1:]} and {len(part.classes)} classes cannot join images of "
+                f"{first.images.shape[1:]} and {len(first.classes)}; import both with the same pixels and classes"
+            )
+    boxed = [part.objects for part in parts if part.objects is not None]
+    masks = [part.masks for part in parts if part.masks is not None]
+    images, labels, ids = (np.concatenate([getattr(p, name) for p in parts]) for name in ("images", "labels", "ids"))
+    return Samples(
+        images,
+        labels,
+        ids,
+        first.classes,
+        Objects.joined(boxed) if len(boxed) == len(parts) else None,
+        np.concatenate(masks) if len(masks) == len(parts) else None,
+    )
 
 
 def from_tables(tables: list[pa.Table], classes: tuple[str, ...]) -> Samples:
     """Return verified tables as arrays."""
     table = pa.concat_tables([t.replace_schema_metadata(None) for t in tables])
+    there = set(table.column_names)
     images = np.stack([decode(d) for d in table["image"].to_pylist()])
-    return Samples(images, table["label"].to_numpy().astype(np.int64), table["id"].to_numpy(), classes)
+    return Samples(
+        images,
+        table["label"].to_numpy().astype(np.int64),
+        table["id"].to_numpy(),
+        classes,
+        Objects.from_arrow(table["objects"]) if "objects" in there else None,
+        np.stack([decode(d)[..., 0] for d in table["mask"].to_pylist()]).astype(np.uint16) if "mask" in there else None,
+        table["group"].to_numpy() if "group" in there else None,
+    )
 
 
 # ------------------------------------------------------------------------------------------------ order and randomness
@@ -165,10 +128,18 @@ def stratified_order(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
     return np.lexsort((keys, place))
 
 
-def subset_rows(samples: Samples, size: int, seed: int) -> np.ndarray:
-    """Return the rows of the first ``size`` samples in the seeded order: smaller subsets lie inside larger ones."""
-    keys = np.array([seed_of("subset", seed, i) for i in samples.ids])
-    return stratified_order(samples.labels, keys)[:size]
+def subset_rows(samples: Samples, subset: Subset) -> np.ndarray:
+    """Return the rows of a subset's samples in its seeded order: smaller subsets lie inside larger ones.
+
+    By sequence, sequences come in a seeded order and their images in one too. Raises SpecError when there are none.
+    """
+    keys = np.array([seed_of("subset", subset.seed, i) for i in samples.ids])
+    if subset.by == "image":
+        return stratified_order(samples.labels, keys)[: subset.size]
+    if samples.groups is None:
+        raise SpecError('Subset(by="sequence"): these images are of no sequences; write by="image"')
+    firsts = {group: seed_of("sequence", subset.seed, group) for group in np.unique(samples.groups).tolist()}
+    return np.lexsort((keys, np.array([firsts[group] for group in samples.groups.tolist()])))[: subset.size]
 
 
 def pool_labels(pool: Pool, first: int, rows: int, class_counts: np.ndarray) -> np.ndarray:
@@ -197,16 +168,6 @@ def image_seeds(pool: Pool, first: int, rows: int) -> list[int]:
 # --------------------------------------------------------------------------------------------------- reading the store
 
 
-def shard_name(first: int) -> str:
-    """Return the file name of the shard that begins at sample ``first``."""
-    return f"{first:08d}-{first + SHARD_ROWS - 1:08d}.parquet"
-
-
-def shards_of(size: int) -> list[int]:
-    """Return the first sample of every shard of a prefix."""
-    return list(range(0, size, SHARD_ROWS))
-
-
 def load(store: Store, subset: Subset | Dataset) -> Samples:
     """Return a subset, or a whole dataset, as arrays.
 
@@ -217,13 +178,22 @@ def load(store: Store, subset: Subset | Dataset) -> Samples:
         return load_dataset(store, subset)
     if isinstance(subset.of, Pool):
         return _load_prefix(store, subset.of, subset.size)
+    assert isinstance(subset.of, Dataset)
     whole = load_dataset(store, subset.of)
     if subset.size > len(whole):
         raise SpecError(
             f"Subset(size={subset.size}): {subset.of.name!r} ({subset.of.split}) has {len(whole)} images; "
             "ask for that many or fewer"
         )
-    return whole.take(subset_rows(whole, subset.size, subset.seed))
+    return whole.take(subset_rows(whole, subset))
+
+
+def load_distances(store: Store, subset: Subset) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids ``(n,)`` and distances ``(n,)`` of a pool's images; raises what ``load`` raises for a pool."""
+    assert isinstance(subset.of, Distances)
+    tables = [read_table(store.folder(subset.of) / shard_name(first)) for first in shards_of(subset.size)]
+    table = pa.concat_tables([t.replace_schema_metadata(None) for t in tables])
+    return table["id"].to_numpy()[: subset.size], table["distance"].to_numpy()[: subset.size]
 
 
 def load_dataset(store: Store, dataset: Dataset) -> Samples:
@@ -236,9 +206,18 @@ def load_dataset(store: Store, dataset: Dataset) -> Samples:
 
 
 def class_counts(store: Store, pool: Pool) -> np.ndarray:
-    """Return how many images of each class the pool's generator was fitted on: ``(classes,)``."""
-    real = load(store, root_generator(pool.generator).real)
+    """Return how many images of each class the pool's generator was fitted on: ``(classes,)``; one for a renderer."""
+    subset = real_of(pool.generator)
+    if subset is None:
+        return np.ones(1, np.int64)
+    real = load(store, subset)
     return np.bincount(real.labels, minlength=len(real.classes))
+
+
+def pool_classes(store: Store, pool: Pool) -> tuple[str, ...]:
+    """Return the class names of a pool's images; those of a renderer are its people."""
+    subset = real_of(pool.generator)
+    return RENDERED if subset is None else load_dataset(store, subset.of).classes  # type: ignore[arg-type]
 
 
 @functools.lru_cache(maxsize=4)
@@ -247,6 +226,5 @@ def _read_dataset(folder: Path, files: tuple[str, ...], classes: tuple[str, ...]
 
 
 def _load_prefix(store: Store, pool: Pool, size: int) -> Samples:
-    classes = load_dataset(store, root_generator(pool.generator).real.of).classes  # type: ignore[arg-type]
     tables = [read_table(store.folder(pool) / shard_name(first)) for first in shards_of(size)]
-    return from_tables(tables, classes).take(slice(0, size))
+    return from_tables(tables, pool_classes(store, pool)).take(slice(0, size))

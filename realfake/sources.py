@@ -21,7 +21,7 @@ from PIL import Image
 
 from realfake.samples import seed_of, stratified_order
 
-Split = Literal["train", "test"]
+Split = Literal["train", "validation", "test"]
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),

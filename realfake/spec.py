@@ -1,35 +1,24 @@
-"""The vocabulary: every spec, its address, what it holds, and the order in which things are made.
+"""The vocabulary: every spec that a study is written in. What an address is and what depends on what is in ``graph``.
 
-A spec is frozen data. A spec that holds a spec depends on it: that one sentence is the graph, the cache key and the
-resume rule. Nothing here reads a file, and nothing here says *where* a thing is made (see ``resources``) or *how*
-(see ``datasets``, ``generators``, ``tasks``). Standard library only, so that reading a study is instant.
+A spec is frozen data; one that holds another depends on it. Nothing here reads a file, and nothing here says *where* a
+thing is made (see ``resources``) or *how* (see ``datasets``, ``generators``, ``tasks``). Standard library only, so that
+reading a study is instant.
 """
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Literal
 
+from realfake.effects import Effect
+from realfake.graph import Spec as Spec
+from realfake.graph import address as address
+from realfake.graph import inputs as inputs
+from realfake.graph import order as order
 from realfake.hypotheses import Adaptive, Claim, check_adaptive, check_claims
-from realfake.values import SpecError, Value, at_least, differing, fields, within
-
-
-class Spec(Value):
-    """A Value with an address of its own. ``revision`` is raised when the meaning of a kind changes."""
-
-    kind: ClassVar[str] = "spec"
-    revision: ClassVar[int] = 1
-    made: ClassVar[Literal["record", "shards", "view"]] = "view"
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.kind = cls.__name__.lower()
-
-    def canonical(self, full: bool) -> list[Any]:
-        """Return the address: whoever holds a spec holds that, not its fields."""
-        return ["spec", address(self)]
-
+from realfake.recipes import DetectionRecipe as DetectionRecipe
+from realfake.recipes import DistanceRule as DistanceRule
+from realfake.recipes import External as External
+from realfake.recipes import Recipe as Recipe
+from realfake.values import SpecError, at_least, within
 
 # ------------------------------------------------------------------------------------------------ real data and weights
 
@@ -37,47 +26,46 @@ class Spec(Value):
 class Dataset(Spec):
     """Real labelled images, imported once. A path is no identity: folders are named by a ``fingerprint`` of content.
 
-    ``name`` is a built-in source ("digits", "mnist5k", "fashion", "imagefolder", "parquet"); ``pixels`` is the side
-    of the square that images are resized to (0: as they are); ``problems`` says what to do about unreadable images
-    and about images that are in both train and test: "refuse" them all with a message, or "skip" and count them.
+    ``name`` is a built-in source ("digits", "mnist5k", "fashion", "aerial-urban", …) or a format of your own files
+    ("imagefolder", "parquet"; with boxes "coco", "yolo", "voc", "visdrone", …); ``pixels`` is the side of the square
+    that images are resized to (0: as they are; sets with boxes are fitted into it whole); ``problems`` says what to
+    do about unreadable images, wrong boxes, and images that are in both train and test: "refuse" them all with a
+    message, or "skip" and count them. ``zoom`` is that of ``Procedural``, for rendered sets.
     """
 
     made: ClassVar = "record"
     name: str
-    split: Literal["train", "test"] = "train"
+    split: Literal["train", "validation", "test"] = "train"
     pixels: int = 0
     fingerprint: str = ""
     problems: Literal["refuse", "skip"] = "refuse"
+    zoom: float = 1.0
 
     def check(self) -> None:
         at_least(self, pixels=0)
+        within(self, 0.5, 8, "zoom")
+        if self.zoom != 1 and not self.name.startswith("aerial-"):
+            raise SpecError(f"Dataset.zoom={self.zoom}: {self.name!r} is not rendered; leave zoom out")
 
 
 class Subset(Spec):
-    """The first ``size`` samples: of a dataset in a seeded, class-proportional order, or of a pool as they come."""
+    """The first ``size`` samples: of a dataset in a seeded, class-proportional order, or of a pool as they come.
 
-    of: "Dataset | Pool"
+    ``by="sequence"`` takes the images of one video or scene after another, for frames of one video are nearly equal.
+    """
+
+    of: "Dataset | Pool | Distances"
     size: int
     seed: int = 0
+    by: Literal["image", "sequence"] = "image"
 
     def check(self) -> None:
         at_least(self, size=1)
-        if isinstance(self.of, Pool) and self.seed:
+        if not isinstance(self.of, Dataset) and (self.seed or self.by != "image"):
             raise SpecError(
-                f"Subset(of=Pool, seed={self.seed}): the subset of a pool is its prefix and takes no seed; "
-                "for another draw write Pool(seed=…)"
+                f"Subset(of=Pool, seed={self.seed}, by={self.by!r}): the subset of a pool is its prefix and takes "
+                "no seed; for another draw write Pool(seed=…)"
             )
-
-
-class External(Spec):
-    """Weights from elsewhere: a timm name ("resnet18.a1_in1k") or a file, named by the sha256 of its content.
-
-    ``n_images`` is the external budget: how many real images those weights have seen (None: unknown).
-    """
-
-    name: str
-    fingerprint: str = ""
-    n_images: int | None = None
 
 
 # --------------------------------------------------------------------------------------------------------- generators
@@ -124,7 +112,66 @@ class Relabel(Spec):
     seed: int = 0
 
 
-Generator = ClosedSet | Repeat | Relabel
+class Procedural(Spec):
+    """A renderer: aerial scenes of people, drawn with exact boxes and masks. It sees no real image.
+
+    ``domain`` names one of ``realfake.aerial.domains``; ``gap`` widens what sets synthetic people apart from real ones
+    beyond style (0: drawn by one routine); ``zoom`` is how many times larger than usual people are.
+    """
+
+    domain: str = "synthetic"
+    gap: float = 0.0
+    pixels: int = 128
+    zoom: float = 1.0
+    seed: int = 0
+
+    def check(self) -> None:
+        at_least(self, gap=0, pixels=48)
+        within(self, 0.5, 8, "zoom")
+
+
+class Translation(Spec):
+    """Virtual images made to look real, nearest first: one round of progressive transformation learning (2211.01778).
+
+    The images of ``virtual`` are ordered by exact weighted sampling without replacement, with weights
+    exp(−d / temperature) where d are their ``distances`` to a critic's training distribution (None: all weights
+    equal); those that the critic was trained on already are left out. ``translator`` is fitted from the people of the
+    foremost ``candidates`` to those of what the critic was trained on (of ``real`` without a critic), and changes
+    people only. ``strength`` and ``steps`` are the translator's own; ``warm_start`` begins with the weights of the
+    translation that the critic was last trained on.
+    """
+
+    made: ClassVar = "record"
+    real: Subset
+    virtual: Subset
+    distances: Subset | None = None
+    candidates: int = 100
+    temperature: float = 5.0
+    translator: Literal["identity", "colour", "fourier", "sdedit", "cyclegan", "sd-img2img"] = "colour"
+    weights: External | None = None
+    strength: float = 0.25
+    steps: int = 500
+    warm_start: bool = False
+    seed: int = 0
+
+    def check(self) -> None:
+        _real(self)
+        at_least(self, candidates=1, temperature=0, steps=1)
+        within(self, 0, 1, "strength")
+        if not isinstance(self.virtual.of, Pool):
+            raise SpecError("Translation.virtual: these images are to become real; give Subset(of=Pool(…), size=…)")
+        if self.distances is not None:
+            _distances_of(self.virtual, self.distances)
+        if (self.translator == "sd-img2img") != (self.weights is not None):
+            raise SpecError('Translation: weights=External(name=…) and translator="sd-img2img" go together; give both')
+
+    @property
+    def critic(self) -> "Trial | None":
+        """The trial whose training distribution the distances are measured to."""
+        return self.distances.of.critic if self.distances and isinstance(self.distances.of, Distances) else None
+
+
+Generator = ClosedSet | Repeat | Relabel | Procedural | Translation
 
 
 class Pool(Spec):
@@ -145,70 +192,52 @@ class Pool(Spec):
         at_least(self, guidance=0, sampling_steps=1)
 
 
+class Distances(Spec):
+    """The train2test distance of the people of every image of a pool to the training distribution of a critic.
+
+    One number an image, the nearest of its people. People are cut out and seen at every side of ``scales`` in pixels,
+    of which the nearest counts (2211.01778, equation 4); () sees the images as they are.
+    """
+
+    made: ClassVar = "shards"
+    of: Pool
+    critic: "Trial"
+    scales: tuple[int, ...] = ()
+
+    def check(self) -> None:
+        if any(side < 16 for side in self.scales):
+            raise SpecError(
+                f"Distances.scales={self.scales}: sides are 16 pixels or more; PTL's are (128, 256, 384, 512)"
+            )
+        if not isinstance(self.critic.recipe, DetectionRecipe):
+            raise SpecError("Distances.critic: distances are measured to a detector; give it a DetectionRecipe(…)")
+
+
 # ------------------------------------------------------------------------------------------------- training and trials
 
 
-class Recipe(Value):
-    """How a classifier is trained; all that changes a number is here, nothing about devices is.
-
-    Exactly one budget: ``examples_seen`` (the default of the field: fixed compute whatever the mixture),
-    ``epochs`` of real and synthetic together, or ``real_examples_seen`` (every real image is seen equally often
-    whatever is added). ``mixing``: "pool" shuffles real and synthetic together; "weighted" draws half of each batch
-    from either and weighs their losses (1 − synthetic_weight : synthetic_weight); "synthetic_then_real" spends
-    ``synthetic_share`` of the budget on synthetic images first. ``frozen`` trains a linear head on fixed features.
-    """
-
-    model: str = "test_resnet"
-    init: External | None = None
-    frozen: bool = False
-    examples_seen: int | None = None
-    epochs: float | None = None
-    real_examples_seen: int | None = None
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    augment: Literal["none", "shift", "flip-shift"] = "shift"
-    mixing: Literal["pool", "weighted", "synthetic_then_real"] = "pool"
-    synthetic_weight: float = 0.5
-    synthetic_share: float = 0.5
-    precision: Literal["fp32", "bf16"] = "fp32"
-
-    def check(self) -> None:
-        budgets = {k: getattr(self, k) for k in ("examples_seen", "epochs", "real_examples_seen")}
-        given = {k: v for k, v in budgets.items() if v is not None}
-        if len(given) != 1:
-            raise SpecError(
-                f"Recipe: {len(given)} budgets are given, and a trial needs exactly one; "
-                "write one of examples_seen=…, epochs=…, real_examples_seen=…"
-            )
-        at_least(self, batch_size=1, **dict.fromkeys(given, 1))
-        within(self, 0, 1, "synthetic_weight", "synthetic_share")
-        if self.frozen and self.init is None:
-            raise SpecError("Recipe.frozen: features of random weights are useless; give init=External(name=…)")
-        if self.frozen and self.augment != "none":
-            raise SpecError("Recipe.frozen: features are computed once, so images cannot vary; give augment='none'")
-
-    @property
-    def budget(self) -> str:
-        """The budget rule as text, for tables: 'examples_seen=20000'."""
-        return next(f"{k}={v}" for k in ("examples_seen", "epochs", "real_examples_seen") if (v := getattr(self, k)))
-
-
 class Trial(Spec):
-    """One model trained on a real and on synthetic subsets, and its metrics on a sealed test set."""
+    """One model trained on a real and on synthetic subsets, and its metrics on a sealed test set.
+
+    ``added`` are further real images from elsewhere, such as a few of the domain that is tested on.
+    """
 
     made: ClassVar = "record"
     real: Subset | None = None
+    added: Subset | None = None
     synthetic: tuple[Subset, ...] = ()
     test: Dataset
-    recipe: Recipe
+    recipe: Recipe | DetectionRecipe
     seed: int = 0
 
     def check(self) -> None:
         if self.real is None and not self.synthetic:
             raise SpecError("Trial: neither real nor synthetic samples; give real=Subset(…) or synthetic=(Subset(…),)")
-        if self.real is not None:
-            _real(self)
+        for subset in (self.real, self.added):
+            if subset is not None and not isinstance(subset.of, Dataset):
+                raise SpecError("Trial.real: a subset of a pool is synthetic; give a subset of a Dataset")
+        if self.added is not None and self.real is None:
+            raise SpecError("Trial.added: there is nothing that it is added to; give real=Subset(…)")
         for part in self.synthetic:
             if not isinstance(part.of, Pool):
                 raise SpecError("Trial.synthetic: a subset of a dataset is real data; give subsets of a Pool")
@@ -228,13 +257,35 @@ class Trial(Spec):
         """Synthetic images used, over all pools."""
         return sum(part.size for part in self.synthetic)
 
+    @property
+    def parts(self) -> tuple[Subset, ...]:
+        """All that it is trained on: real, added, synthetic."""
+        return tuple(part for part in (self.real, self.added, *self.synthetic) if part)
+
+
+class Evaluation(Spec):
+    """A trial's model on another test set, without training it again."""
+
+    made: ClassVar = "record"
+    of: Trial
+    on: Dataset
+
+    def check(self) -> None:
+        if any(subset.of == self.on for subset in real_budget(self.of)):
+            raise SpecError(
+                f"Evaluation: {self.on.name!r} ({self.on.split}) is also trained on, directly or through a generator; "
+                "evaluate on another split"
+            )
+
 
 class Study(Spec):
     """A question, the trials that answer it, and what is claimed before they run. Equal trials count once."""
 
     name: str
     trials: tuple[Trial, ...]
+    evaluations: tuple[Evaluation, ...] = ()
     claims: tuple[Claim, ...] = ()
+    effects: tuple[Effect, ...] = ()
     adaptive: Adaptive | None = None
 
     def check(self) -> None:
@@ -243,6 +294,10 @@ class Study(Spec):
         if not self.trials:
             raise SpecError(f"Study {self.name!r} has no trials; give trials=(Trial(…), …)")
         object.__setattr__(self, "trials", tuple({address(t): t for t in self.trials}.values()))
+        object.__setattr__(self, "evaluations", tuple({address(e): e for e in self.evaluations}.values()))
+        known = {address(trial) for trial in self.trials}
+        if lost := [address(e.of) for e in self.evaluations if address(e.of) not in known]:
+            raise SpecError(f"Study {self.name!r} evaluates {lost[0]}, which is none of its trials; add that trial too")
         cells = [(trial.n_real, trial.n_synthetic) for trial in self.trials]
         check_claims(self.name, self.claims, set(cells))
         if self.adaptive:
@@ -252,36 +307,15 @@ class Study(Spec):
 # --------------------------------------------------------------------------------------------- addresses and the graph
 
 
-def address(spec: Spec) -> str:
-    """Return ``<kind>-<12 hex of sha256>`` of kind, revision, and the fields that differ from their defaults."""
-    if "_address" not in spec.__dict__:
-        text = json.dumps([spec.kind, spec.revision, differing(spec)], sort_keys=True, separators=(",", ":"))
-        object.__setattr__(spec, "_address", f"{spec.kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}")
-    return spec.__dict__["_address"]
-
-
-def inputs(spec: Value) -> tuple[Spec, ...]:
-    """Return the specs that this one holds, directly or inside tuples and values."""
-    return tuple(_held(getattr(spec, f.name) for f in fields(spec)))
-
-
-def order(specs: Iterable[Spec]) -> tuple[Spec, ...]:
-    """Return the specs and all that they hold, each once, inputs first."""
-    seen: dict[str, Spec] = {}
-    for spec in specs:
-        _visit(spec, seen)
-    return tuple(seen.values())
-
-
 def real_budget(spec: Spec) -> tuple[Subset, ...]:
     """Return the real subsets that a spec saw, directly or through its generator; nested ones count as their largest.
 
     "Synthetic-only" is rarely real-free: an exchange rate without this is meaningless.
     """
-    largest: dict[tuple[str, int], Subset] = {}
+    largest: dict[tuple[str, str], Subset] = {}
     for held in order([spec]):
         if isinstance(held, Subset) and isinstance(held.of, Dataset):
-            key = (address(held.of), held.seed)
+            key = (address(held.of), f"{held.by} {held.seed}")
             if key not in largest or held.size > largest[key].size:
                 largest[key] = held
     return tuple(largest.values())
@@ -293,28 +327,25 @@ def external_budget(spec: Spec) -> int | None:
     return None if None in counts else sum(n for n in counts if n is not None)
 
 
-def root_generator(generator: Generator) -> "ClosedSet | Repeat":
+def root_generator(generator: Generator) -> "ClosedSet | Repeat | Procedural | Translation":
     """Return the generator whose images a control relabels, or the generator itself."""
     return root_generator(generator.generator) if isinstance(generator, Relabel) else generator
 
 
-def _held(values: Iterable[Any]) -> Iterator[Spec]:
-    for value in values:
-        if isinstance(value, Spec):
-            yield value
-        elif isinstance(value, tuple):
-            yield from _held(value)
-        elif isinstance(value, Value):
-            yield from inputs(value)
-
-
-def _visit(spec: Spec, seen: dict[str, Spec]) -> None:
-    if address(spec) not in seen:
-        for held in inputs(spec):
-            _visit(held, seen)
-        seen[address(spec)] = spec
+def real_of(generator: Generator) -> Subset | None:
+    """Return the real subset that a generator was made from; None for one that saw no real image."""
+    root = root_generator(generator)
+    return None if isinstance(root, Procedural) else root.real
 
 
 def _real(spec: Any) -> None:
     if not isinstance(spec.real.of, Dataset):
         raise SpecError(f"{type(spec).__name__}.real: a subset of a pool is synthetic; give a subset of a Dataset")
+
+
+def _distances_of(virtual: Subset, distances: Subset) -> None:
+    if not isinstance(distances.of, Distances) or (distances.of.of, distances.size) != (virtual.of, virtual.size):
+        raise SpecError(
+            "Translation.distances are of other images, or of another number, than Translation.virtual; give "
+            "Subset(of=Distances(of=virtual.of, critic=…), size=virtual.size)"
+        )

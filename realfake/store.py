@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from realfake.spec import Spec, address
-from realfake.values import Value, fields, full_fields
+from realfake.values import Value, differing, fields, full_fields
 
 RECORD = "record.json"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -169,12 +169,20 @@ def describe(spec: Spec) -> dict[str, Any]:
     return {**head, "fields": full_fields(spec), "spec": tree(spec)}
 
 
-def tree(value: Any) -> Any:
-    """Return a spec as nested plain JSON, for people and for tools that have no study file."""
-    if isinstance(value, Value):
-        head = {"address": address(value)} if isinstance(value, Spec) else {}
-        return {"type": type(value).__name__, **head, **{f.name: tree(getattr(value, f.name)) for f in fields(value)}}
-    return [tree(v) for v in value] if isinstance(value, tuple) else value
+def tree(value: Any, told: set[str] | None = None) -> Any:
+    """Return a spec as nested plain JSON, for people and for tools that have no study file; each spec is told once."""
+    told = set() if told is None else told
+    if isinstance(value, tuple):
+        return [tree(v, told) for v in value]
+    if not isinstance(value, Value):
+        return value
+    head = {"type": type(value).__name__}
+    if isinstance(value, Spec):
+        head["address"] = address(value)
+        if head["address"] in told:
+            return head
+        told.add(head["address"])
+    return {**head, **{f.name: tree(getattr(value, f.name), told) for f in fields(value)}}
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -210,8 +218,9 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _same_fields(spec: Spec, record: dict[str, Any]) -> None:
-    now = full_fields(spec)
-    for name in now.keys() | record["fields"].keys():
+    """Compare; a field that was added since and is at its default says what was always meant."""
+    now, given = full_fields(spec), differing(spec)
+    for name in record["fields"].keys() | given.keys():
         was, new = record["fields"].get(name, "nothing"), now.get(name, "nothing")
         if was != new:
             raise StoreError(

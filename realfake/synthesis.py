@@ -15,12 +15,12 @@ from typing import Any, cast
 import numpy as np
 
 from realfake import generators
-from realfake.samples import (
+from realfake.objects import Objects
+from realfake.samples import RENDERED, class_counts, from_tables, image_seeds, pool_labels
+from realfake.shards import (
     SHARD_ROWS,
     CorruptShard,
-    class_counts,
-    image_seeds,
-    pool_labels,
+    distance_table,
     read_table,
     shard_digest,
     shard_name,
@@ -28,7 +28,7 @@ from realfake.samples import (
     to_table,
     write_table,
 )
-from realfake.spec import Pool, address
+from realfake.spec import Distances, Pool, address
 from realfake.store import Store, explain, write_whole
 
 Made = dict[str, Any]  # address, first, rows, digest, seconds, process; or error instead of digest
@@ -36,7 +36,7 @@ Made = dict[str, Any]  # address, first, rows, digest, seconds, process; or erro
 # ---------------------------------------------------------------------------------------------------- what is missing
 
 
-def missing(store: Store, pool: Pool, size: int, verify: bool = False) -> list[int]:
+def missing(store: Store, pool: Pool | Distances, size: int, verify: bool = False) -> list[int]:
     """Return the first indices of the shards that a prefix of ``size`` samples lacks: one listing.
 
     With ``verify``, files that changed since they were last read are read whole; corrupt ones are removed, so that
@@ -84,7 +84,7 @@ class Maker:
         self._loaded: Any = None
         self._counts = np.zeros(0)
 
-    def make(self, pool: Pool, first: int) -> Made:
+    def make(self, pool: Pool | Distances, first: int) -> Made:
         """Make one shard, unless it is there, and return what it is. The file appears whole, by a rename."""
         started = time.monotonic()
         path = self.store.announce(pool) / shard_name(first)
@@ -98,26 +98,45 @@ class Maker:
         made = {"address": address(pool), "first": first, "rows": SHARD_ROWS, "digest": shard_digest(path)}
         return {**made, "seconds": time.monotonic() - started, "process": os.getpid()}
 
-    def try_to_make(self, pool: Pool, first: int) -> Made:
+    def try_to_make(self, pool: Pool | Distances, first: int) -> Made:
         """Make one shard, or return the error: synthesis outlives a pool that fails; the driver decides."""
         try:
             return self.make(pool, first)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is reported, and fails this pool only
             return {"address": address(pool), "first": first, "error": f"{type(error).__name__}: {error}"}
 
-    def _load(self, pool: Pool) -> None:
-        if self._pool != address(pool):
-            self._loaded = None  # free the old generator before the new one takes its memory
+    def _load(self, pool: Pool | Distances) -> None:
+        if self._pool == address(pool):
+            return
+        self._loaded = None  # free the old generator before the new one takes its memory
+        if isinstance(pool, Distances):
+            from realfake.tasks import nearness
+
+            self._loaded = nearness.load(pool, self.store, self.device)
+        else:
             self._loaded = generators.load_generator(pool.generator, self.store, self.device)
             self._counts = class_counts(self.store, pool)
-            self._pool = address(pool)
+        self._pool = address(pool)
 
-    def _table(self, pool: Pool, first: int) -> Any:
+    def _table(self, pool: Pool | Distances, first: int) -> Any:
+        if isinstance(pool, Distances):
+            from realfake.tasks import nearness
+
+            images = from_tables([read_table(self.store.folder(pool.of) / shard_name(first))], RENDERED)
+            return distance_table(images.ids, nearness.distances(self._loaded, images, pool.scales))
         labels = pool_labels(pool, first, SHARD_ROWS, self._counts)
         seeds, indices = image_seeds(pool, first, SHARD_ROWS), range(first, first + SHARD_ROWS)
         parts = [slice(i, i + self.batch_size) for i in range(0, SHARD_ROWS, self.batch_size)]
-        images = [generators.sample(self._loaded, pool, labels[p], seeds[p], indices[p]) for p in parts]
-        return to_table(np.concatenate(images), labels, np.array(indices))
+        drawn = [generators.draw(self._loaded, pool, labels[p], seeds[p], indices[p]) for p in parts]
+        boxed = [part.objects for part in drawn if part.objects is not None]
+        masks = [part.masks for part in drawn if part.masks is not None]
+        return to_table(
+            np.concatenate([part.images for part in drawn]),
+            labels,
+            np.array(indices),
+            Objects.joined(boxed) if boxed else None,
+            np.concatenate(masks) if masks else None,
+        )
 
 
 # --------------------------------------------------------------------------------------------- the pipeline (Ray Data)
@@ -183,7 +202,7 @@ def due_list() -> Any:
     return Due.remote()
 
 
-def descriptor(pool: Pool, first: int) -> tuple[bytes, int]:
+def descriptor(pool: Pool | Distances, first: int) -> tuple[bytes, int]:
     """Return a shard as the ``Due`` list carries it."""
     return pickle.dumps(pool), first
 

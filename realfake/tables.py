@@ -1,7 +1,7 @@
-"""The answer as text: a table an arm for the terminal, and flat rows for CSV and JSON.
+"""The answer as text: a table an arm for the terminal.
 
 Here: how an analysis (the plain dict that a fit leaves behind) is read, and how its cells are printed, censored and
-withheld ones as words. Not here: the numbers themselves (`fits`), figures (`figures`), the HTML page (`report`).
+withheld ones as words. Not here: the numbers themselves (`fits`), flat rows (`flat_rows`), figures, the HTML page.
 """
 
 from __future__ import annotations
@@ -9,24 +9,15 @@ from __future__ import annotations
 import math
 import shutil
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from realfake.columns import grid
 from realfake.intervals import Interval
+from realfake.responses import PRINTED, RESPONSES, SHARES, heading, measured
+from realfake.statistics.sentences import budget_limits, disagreement
 
 REAL_ONLY = "real-only"
-RESPONSES = {"cross_entropy": "cross-entropy", "error": "error"}
-QUANTITIES = (
-    "error",
-    "cross_entropy",
-    "equivalent.cross_entropy",
-    "equivalent.error",
-    "value",
-    "average_value",
-    "resolution",
-)
-IDENTITY = ("arm", "recipe", "n_real", "n_synthetic", "n_generator", "replicates", "diverged")
 NOTHING = "–"
 
 
@@ -68,9 +59,19 @@ def ladder(analysis: dict[str, Any], recipe: str) -> list[dict[str, Any]]:
     return sorted((row for row in analysis["ladder"] if row["recipe"] == recipe), key=lambda row: row["n_real"])
 
 
+def responses(analysis: dict[str, Any]) -> tuple[str, ...]:
+    """The responses that were measured, the main one first."""
+    return measured(analysis["settings"].get("responses") or ())
+
+
 def main_response(analysis: dict[str, Any]) -> str:
     """The response that the headline numbers stand on: the first one measured."""
-    return next(iter(analysis["settings"].get("responses") or RESPONSES))
+    return responses(analysis)[0]
+
+
+def columns(analysis: dict[str, Any]) -> tuple[str, ...]:
+    """The responses that were measured, in the order of columns."""
+    return tuple(name for name in PRINTED if name in responses(analysis))
 
 
 def interval(cell: dict[str, Any], quantity: str) -> Interval | None:
@@ -102,9 +103,10 @@ def _bare(value: Interval) -> bool:
     return value.low == value.high or not any(math.isfinite(limit) for limit in limits)
 
 
-def percent(value: Interval | None) -> Interval | None:
-    """A share as per cent."""
-    return None if value is None else value.scaled(100)
+def shown_response(cell: dict[str, Any], response: str) -> str:
+    """The mean response of a cell, a share in per cent."""
+    value = interval(cell, response)
+    return shown(value.scaled(100) if value is not None and response in SHARES else value, cell["replicates"])
 
 
 def count(number: float, noun: str = "") -> str:
@@ -120,19 +122,24 @@ def mixture(cell: dict[str, Any]) -> str:
 
 def inverted(cell: dict[str, Any], response: str) -> bool:
     """Say whether the equivalent of a cell was read off the real-only ladder, and not off the law."""
-    return (cell.get("equivalent_by_response") or {}).get(response, cell.get("equivalent_by")) == "inversion"
+    return _by(cell, response) == "inversion"
+
+
+def mark(cell: dict[str, Any], response: str) -> str:
+    """The mark of an equivalent that does not stand on the law alone: * the ladder, † both."""
+    return {"inversion": "*", "law": ""}.get(_by(cell, response), "†")
+
+
+def _by(cell: dict[str, Any], response: str) -> str:
+    return (cell.get("equivalent_by_response") or {}).get(response, cell.get("equivalent_by")) or "law"
 
 
 def notes(arm: Arm, response: str) -> list[str]:
     """What the numbers of an arm need beside them: how they were found, what was withheld and why, what diverged."""
-    printed = {
-        "error": "Error",
-        "cross_entropy": "Cross-entropy",
-        f"equivalent.{response}": "Equivalent",
-        "value": "Value",
-    }
+    named = {name: f"{RESPONSES[name][:1].upper()}{RESPONSES[name][1:]}" for name in PRINTED}
+    printed = {**named, f"equivalent.{response}": "Equivalent", "value": "Value"}
     withheld = [line for quantity, name in printed.items() for line in _withheld(arm, name, quantity)]
-    found = [_method(arm, response), *withheld]
+    found = [*_method(arm, response), *withheld, *_each(arm, _no_verdict), *_each(arm, budget_limits)]
     diverged = [f"{cell['diverged']} at {mixture(cell)}" for cell in arm.cells if cell.get("diverged")]
     return found + ([f"Diverged trials, left out of the numbers: {', '.join(diverged)}."] if diverged else [])
 
@@ -151,12 +158,30 @@ def _withheld(arm: Arm, name: str, quantity: str) -> list[str]:
     ]
 
 
-def _method(arm: Arm, response: str) -> str:
-    marked = sum(inverted(cell, response) for cell in arm.cells)
-    if not marked:
-        return "Equivalents by the fitted law."
-    by_law = "." if marked == len(arm.cells) else "; the others by the fitted law."
-    return f"* by inversion of the real-only ladder, cell by cell{by_law}"
+def _method(arm: Arm, response: str) -> list[str]:
+    marks = [mark(cell, response) for cell in arm.cells]
+    if not any(marks):
+        return ["Equivalents by the fitted law."]
+    others = "; the others by the fitted law" if "" in marks else ""
+    meanings = {
+        "*": "by inversion of the real-only ladder, cell by cell",
+        "†": "by the law and by inversion of the real-only ladder, spanning both, for whether the law fits is in doubt",
+    }
+    return [f"{sign} {said}{others}." for sign, said in meanings.items() if sign in marks]
+
+
+def _no_verdict(cell: dict[str, Any]) -> list[str]:
+    said = disagreement(cell.get("signs") or {})
+    return [f"no verdict, {said}"] if said else []
+
+
+def _each(arm: Arm, ask: Callable[[dict[str, Any]], list[str]]) -> list[str]:
+    """What is said of single cells, those of which the same is said together."""
+    where: dict[str, list[str]] = {}
+    for cell in arm.cells:
+        for text in ask(cell):
+            where.setdefault(text, []).append(mixture(cell))
+    return [f"At {', '.join(places)}: {text}." for text, places in where.items()]
 
 
 def fitted_on(arm: Arm) -> str:
@@ -167,46 +192,7 @@ def fitted_on(arm: Arm) -> str:
     return f"generators fitted on {', '.join(sizes)} real images"
 
 
-# --------------------------------------------------------------------------------------------------------- flat rows
-
-
-def csv_rows(analysis: dict[str, Any]) -> list[dict[str, Any]]:
-    """One flat row a cell, real-only cells included, of plain values.
-
-    A quantity x fills x, x_low, x_high, x_bound, x_censored and x_reason; x is None where it is censored or withheld
-    (the bound is in x_bound), and a side is None where it is unbounded.
-    """
-    real_only = [{**row, "arm": REAL_ONLY, "n_synthetic": 0} for row in analysis["ladder"]]
-    synthetic = [cell for arm in arms(analysis) for cell in arm.cells]
-    return [_flat(cell) for cell in (*real_only, *synthetic)]
-
-
-def _flat(cell: dict[str, Any]) -> dict[str, Any]:
-    row = {name: cell.get(name) for name in IDENTITY} | {"equivalent_by": cell.get("equivalent_by")}
-    for quantity in QUANTITIES:
-        row |= flat_interval(interval(cell, quantity), quantity.replace(".", "_"))
-    return row
-
-
-def flat_interval(value: Interval | None, name: str) -> dict[str, Any]:
-    """An interval as columns; the point of a censored one is a bound, and stands apart so that no one averages it."""
-    parts = {} if value is None else value.to_json()
-    censored = parts.get("censored", "")
-    bound = parts.get("point") if censored in ("above", "below") else None
-    return {
-        name: None if censored else parts.get("point"),
-        f"{name}_low": parts.get("low"),
-        f"{name}_high": parts.get("high"),
-        f"{name}_bound": bound,
-        f"{name}_censored": censored,
-        f"{name}_reason": parts.get("reason", ""),
-    }
-
-
 # ----------------------------------------------------------------------------------------------------------- terminal
-
-LADDER_HEADER = ("real", "seeds", "error, %", "cross-entropy")
-HEADER = ("real", "synthetic", *LADDER_HEADER[1:], "added real\nequivalent", "value of\none more")
 
 
 def terminal(analysis: dict[str, Any], facts: dict[str, Any], width: int | None = None) -> str:
@@ -247,11 +233,11 @@ def claim_notes(analysis: dict[str, Any]) -> list[str]:
     """How the claims were judged, and what decided each."""
     found = analysis.get("claims") or []
     whole = f"Intervals and verdicts are adjusted for {count(len(found), 'declared claim')} (Holm)."
-    said = [f"{claim['name']}: {claim['why']}{_by(claim['basis'])}." for claim in found]
+    said = [f"{claim['name']}: {claim['why']}{_based(claim['basis'])}." for claim in found]
     return [whole, *(f"{note[:1].upper()}{note[1:]}" for note in said)]
 
 
-def _by(basis: str) -> str:
+def _based(basis: str) -> str:
     return f" (by {basis})" if basis else ""
 
 
@@ -274,13 +260,14 @@ def _arm_block(analysis: dict[str, Any], arm: Arm, width: int) -> str:
     for n_real in dict.fromkeys(cell["n_real"] for cell in arm.cells):
         own = [cell for cell in arm.cells if cell["n_real"] == n_real]
         alone = [row for row in ladder(analysis, arm.recipe) if row["n_real"] == n_real]
-        lines = [_terminal_row({**row, "n_synthetic": 0}, response) for row in alone]
-        lines += [_terminal_row(cell, response) for cell in own]
+        lines = [_terminal_row({**row, "n_synthetic": 0}, analysis) for row in alone]
+        lines += [_terminal_row(cell, analysis) for cell in own]
         rows += [[count(n_real) if line is lines[0] else "", *line] for line in lines]
     title = f"{arm.title} ({fitted_on(arm)}; equivalents in {RESPONSES[response]})"
     told = (*_resolution(arm), *notes(arm, response))
     below = [textwrap.fill(note, width, subsequent_indent="  ") for note in told]
-    return "\n".join([*textwrap.wrap(title, width), *grid(HEADER, rows, width), *below])
+    header = ("real", "synthetic", *ladder_header(analysis)[1:], "added real\nequivalent", "value of\none more")
+    return "\n".join([*textwrap.wrap(title, width), *grid(header, rows, width), *below])
 
 
 def _resolution(arm: Arm) -> list[str]:
@@ -297,33 +284,31 @@ def _resolution(arm: Arm) -> list[str]:
     return [f"Resolution, the smallest equivalent that could be told from 0: {', '.join(parts)}."] if parts else []
 
 
-def _terminal_row(cell: dict[str, Any], response: str) -> list[str]:
-    replicates = cell["replicates"]
-    mark = "*" if inverted(cell, response) else ""
+def _terminal_row(cell: dict[str, Any], analysis: dict[str, Any]) -> list[str]:
+    replicates, response = cell["replicates"], main_response(analysis)
     equivalent = shown(interval(cell, f"equivalent.{response}"), replicates)
     return [
         count(cell["n_synthetic"]),
         count(replicates),
-        shown(percent(interval(cell, "error")), replicates),
-        shown(interval(cell, "cross_entropy"), replicates),
-        equivalent + (mark if equivalent != NOTHING else ""),
+        *(shown_response(cell, name) for name in columns(analysis)),
+        equivalent + (mark(cell, response) if equivalent != NOTHING else ""),
         shown(interval(cell, "value"), replicates),
     ]
 
 
+def ladder_header(analysis: dict[str, Any]) -> tuple[str, ...]:
+    """What stands over `ladder_rows`."""
+    return ("real", "seeds", *(heading(name) for name in columns(analysis)))
+
+
 def ladder_rows(analysis: dict[str, Any], recipe: str) -> list[list[str]]:
-    """The real-only cells of a recipe as rows under `LADDER_HEADER`."""
+    """The real-only cells of a recipe as rows under `ladder_header`."""
     return [
-        [
-            count(row["n_real"]),
-            count(row["replicates"]),
-            shown(percent(interval(row, "error")), row["replicates"]),
-            shown(interval(row, "cross_entropy"), row["replicates"]),
-        ]
+        [count(row["n_real"]), count(row["replicates"]), *(shown_response(row, name) for name in columns(analysis))]
         for row in ladder(analysis, recipe)
     ]
 
 
 def _ladder_block(analysis: dict[str, Any], recipe: str, width: int) -> str:
     title = ", ".join(filter(None, ("real images only", recipe)))
-    return "\n".join([title, *grid(LADDER_HEADER, ladder_rows(analysis, recipe), width)])
+    return "\n".join([title, *grid(ladder_header(analysis), ladder_rows(analysis, recipe), width)])

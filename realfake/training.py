@@ -1,8 +1,8 @@
-"""Makes one thing that is trained, a generator or a trial: inputs from the store in, files and a result into the store.
+"""Makes one thing that is trained or tried, a generator, a trial or an evaluation, and keeps it in the store.
 
 ``make`` is the plain way, in this process and without Ray; ``train`` is the same through Ray Train, on one worker or
-several. How networks learn is in ``generators`` and ``tasks``; when a thing is due, in ``execution``; many things at
-once, in ``sweep``. torch and ray are imported only when something is trained.
+several. What each kind is made from is in ``works``, how networks learn in ``generators`` and ``tasks``; when a thing
+is due is decided in ``execution``, many at once are in ``sweep``. torch and ray are imported only when they are used.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import random
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -20,26 +20,14 @@ import numpy as np
 
 from realfake import samples
 from realfake.resources import ResourceError, Training
-from realfake.samples import Samples
-from realfake.spec import (
-    ClosedSet,
-    Pool,
-    Subset,
-    Trial,
-    address,
-    external_budget,
-    order,
-    real_budget,
-    root_generator,
-)
-from realfake.store import Store, StoreError
-
-Report = Callable[[dict[str, Any]], None]
-Work = Callable[[Path], dict[str, Any]]  # writes files into a folder and returns the result; its inputs are loaded
+from realfake.spec import ClosedSet, Evaluation, Trial, address
+from realfake.store import Store
+from realfake.works import Report, Trained, work_of
+from realfake.works import distinct_images as distinct_images
 
 
 def make(
-    spec: Trial | ClosedSet,
+    spec: Trained,
     store: Store,
     report: Report,
     training: Training = Training(),  # noqa: B008 - frozen
@@ -57,10 +45,7 @@ def make(
         return record["result"]
     accelerator = _fresh_accelerator(spec, training)
     report = report if accelerator.is_main_process else _no_report
-    if isinstance(spec, Trial):
-        work = _trial_work(spec, store, report, accelerator, training, weights or {})
-    else:
-        work = _generator_work(spec, store, report, accelerator)
+    work = work_of(spec, store, report, accelerator, training, weights or {})
     with store.making(spec) if accelerator.is_main_process else _elsewhere() as (folder, result):
         result |= work(folder)
         result["environment"] = _environment(spec, accelerator, training)
@@ -68,7 +53,7 @@ def make(
 
 
 def train(
-    spec: Trial | ClosedSet,
+    spec: Trained,
     store: Store,
     report: Report,
     training: Training = Training(),  # noqa: B008 - frozen
@@ -90,100 +75,10 @@ def train(
     return trainer.fit().return_value  # type: ignore[return-value]
 
 
-# --------------------------------------------------------------------------------------------------------- what is made
-
-
-def _generator_work(spec: ClosedSet, store: Store, report: Report, accelerator: Any) -> Work:
-    """Load what a generator is fitted on, and return what fits it."""
-    from realfake import generators
-
-    real = samples.load(store, spec.real)
-    checkpoint = store.partial(spec)
-
-    def work(folder: Path) -> dict[str, Any]:
-        try:
-            fitted = generators.fit(spec, real, folder, report, checkpoint=checkpoint, accelerator=accelerator)
-        except generators.Diverged as error:
-            return {"status": "diverged", "step": error.step}
-        return {"status": "ok", **fitted}
-
-    return work
-
-
-def _trial_work(
-    trial: Trial, store: Store, report: Report, accelerator: Any, training: Training, weights: Mapping[str, Path]
-) -> Work:
-    """Load what a trial is trained and tested on, and return what trains it."""
-    from realfake.tasks import classification
-
-    _refuse_diverged_generators(trial, store)
-    real = samples.load(store, trial.real) if trial.real else None
-    synthetic = [samples.load(store, part) for part in trial.synthetic]
-    test = samples.load(store, trial.test)
-    facts = {**_facts(trial, store), "classes_missing": _classes_missing(real, synthetic, test)}
-
-    def work(folder: Path) -> dict[str, Any]:
-        options = {"accelerator": accelerator, "training": training, "weights": weights}
-        return {**classification.train(trial, real, synthetic, test, folder, report, **options), **facts}
-
-    return work
-
-
-def _facts(trial: Trial, store: Store) -> dict[str, Any]:
-    """Return what a trial was made of, in numbers: every real image that it saw, directly or through a generator."""
-    fitted_on = [root_generator(pool.generator).real for pool in _pools(trial)]
-    return {
-        "n_real": trial.n_real,
-        "n_synthetic": trial.n_synthetic,
-        "n_generator": distinct_images(fitted_on, store) if fitted_on else None,
-        "real_budget": distinct_images(real_budget(trial), store),
-        "external_budget": external_budget(trial),
-        "budget": trial.recipe.budget,
-        "shards": [shard for part in trial.synthetic for shard in _shards(part, store)],
-    }
-
-
-def distinct_images(subsets: Iterable[Subset], store: Store) -> int:
-    """Return how many different real images are in the union of subsets of datasets."""
-    seen: set[tuple[str, int]] = set()
-    for subset in subsets:
-        whole = samples.load(store, subset.of)  # type: ignore[arg-type]
-        rows = samples.subset_rows(whole, subset.size, subset.seed)
-        seen |= {(address(subset.of), int(i)) for i in whole.ids[rows]}
-    return len(seen)
-
-
-def _pools(trial: Trial) -> list[Pool]:
-    return [part.of for part in trial.synthetic if isinstance(part.of, Pool)]
-
-
-def _shards(part: Subset, store: Store) -> list[dict[str, str]]:
-    files = [samples.shard_name(first) for first in samples.shards_of(part.size)]
-    digests = [samples.shard_digest(store.folder(part.of) / file) for file in files]
-    return [{"pool": address(part.of), "file": f, "digest": d} for f, d in zip(files, digests, strict=True)]
-
-
-def _classes_missing(real: Samples | None, synthetic: list[Samples], test: Samples) -> list[str]:
-    parts = [part.labels for part in (real, *synthetic) if part is not None]
-    return [
-        test.classes[i] for i in np.flatnonzero(np.bincount(np.concatenate(parts), minlength=len(test.classes)) == 0)
-    ]
-
-
-def _refuse_diverged_generators(trial: Trial, store: Store) -> None:
-    for held in order([trial]):
-        record = store.record(held) if isinstance(held, ClosedSet) else None
-        if record and record["result"].get("status") == "diverged":
-            raise StoreError(
-                f"{address(trial)} needs images of {address(held)}, whose fit diverged at step "
-                f"{record['result']['step']}: there are none; give ClosedSet a lower learning_rate"
-            )
-
-
 # --------------------------------------------------------------------------------------------- this process, made fresh
 
 
-def _fresh_accelerator(spec: Trial | ClosedSet, training: Training) -> Any:
+def _fresh_accelerator(spec: Trained, training: Training) -> Any:
     """Return an Accelerator in a process as good as new: seeded by the address, nothing left of the spec before."""
     import gc
 
@@ -217,11 +112,18 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _precision(spec: Trial | ClosedSet) -> str:
-    return spec.recipe.precision if isinstance(spec, Trial) else spec.precision
+def _precision(spec: Trained) -> str:
+    match spec:
+        case Trial():
+            return spec.recipe.precision
+        case Evaluation():
+            return spec.of.recipe.precision
+        case ClosedSet():
+            return spec.precision
+    return "fp32"
 
 
-def _environment(spec: Trial | ClosedSet, accelerator: Any, training: Training) -> dict[str, Any]:
+def _environment(spec: Trained, accelerator: Any, training: Training) -> dict[str, Any]:
     import torch
 
     on_gpu = accelerator.device.type == "cuda"
@@ -251,7 +153,7 @@ def _elsewhere() -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _train_on_workers(
-    spec: Trial | ClosedSet, store: Store, report: Report, training: Training, weights: Mapping[str, Path] | None
+    spec: Trained, store: Store, report: Report, training: Training, weights: Mapping[str, Path] | None
 ) -> dict[str, Any]:
     """Run ``make`` on several Ray Train workers; what they report, and the first error, come back through a queue."""
     from ray.train import RunConfig, TrainingFailedError

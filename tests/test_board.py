@@ -4,7 +4,8 @@ import io
 
 import numpy as np
 
-from realfake.board import RETRIES, Board, needs
+from realfake.board import RETRIES, Board
+from realfake.needs import needs
 from realfake.progress import Progress, clock, line, time_left
 from realfake.samples import SHARD_ROWS, shard_name, to_table, write_table
 from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Repeat, Subset, Trial, address

@@ -11,7 +11,7 @@ from realfake.laws import LAWS
 from realfake.statistics import choice
 from realfake.statistics.analysis import analyse
 from realfake.statistics.equivalence import Fit
-from realfake.statistics.sentences import _verdict
+from realfake.statistics.sentences import _verdict, disagreement
 from realfake.statistics.trial_table import FitError
 from tests.simulated import LADDER, SMALL, WANG_TRUTH, evidence_of, rng, small, table
 
@@ -114,11 +114,34 @@ def test_the_span_of_answers_leaves_out_what_is_withheld():
     assert spanning([first, Interval(9.0, 9.0, math.inf, "above")]).high == math.inf
 
 
-def test_laws_that_disagree_on_the_sign_leave_no_verdict():
+@pytest.mark.parametrize(
+    ("signs", "said"),
+    [
+        (("more", "less"), "1 says more, 1 less"),
+        (("more", "more", "unclear"), "2 say more, 1 not distinguishable"),
+        (("unclear", "less", "unclear", "withheld"), "1 says less, 2 not distinguishable"),
+        (("less", "unclear", "more"), "1 says more, 1 less, 1 not distinguishable"),
+    ],
+)
+def test_laws_that_disagree_leave_no_verdict_and_the_interval_stands(signs, said):
     worth = Interval(10.0, -20.0, 40.0)
-    said = _verdict(worth, beside_real=True, signs={"scaled": "more", "wang": "less"})
-    assert said.startswith("have no verdict, for laws that predict as well disagree ('scaled' says more than 0; 'wang'")
-    assert "not distinguishable" in _verdict(worth, beside_real=True, signs={"scaled": "more", "wang": "unclear"})
+    text = _verdict(worth, beside_real=True, signs=dict(zip(choice.CANDIDATES, signs, strict=False)))
+    assert text == f"have no verdict, for the laws disagree: {said}: worth 10 [-20, 40] more real images"
+
+
+@pytest.mark.parametrize("signs", [{}, {"scaled": "more"}, {"scaled": "more", "wang": "more", "m4": "withheld"}])
+def test_laws_that_agree_leave_the_verdict_to_the_interval(signs):
+    assert disagreement(signs) == ""
+    assert _verdict(Interval(10.0, 2.0, 40.0), beside_real=True, signs=signs).startswith("were worth 10.0")
+
+
+def test_a_law_that_cannot_say_none_has_no_vote_for_a_trace():
+    """Wang's worth is positive whatever its parameters; where there is none it comes near to 0 and is no gain."""
+    rows = table(response=lambda n, m, generator: 0.03 + 6 * n**-0.45, noise=0.02, seeds=4, **SMALL)
+    fit = choice.fit(rows, law="wang", bootstrap=60)
+    answer = fit.equivalent(5000, 80_000)
+    assert 0 < answer.low < 0.5
+    assert (answer.sign, fit.signs(5000, 80_000)) == ("more", {"wang": "unclear"})
 
 
 def test_the_document_holds_the_comparison_and_the_alternatives():

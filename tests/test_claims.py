@@ -6,20 +6,23 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from realfake import Claim, Dataset, Study, results, wang_claims
+from realfake import Claim, Dataset, Study, results, studyfile, wang_claims
 from realfake.cli import main
-from realfake.hypotheses import FEWEST_SYNTHETIC
+from realfake.hypotheses import FEWEST_SYNTHETIC, MEASURED
 from realfake.intervals import Interval
 from realfake.laws import LAWS
 from realfake.report import appendix
 from realfake.spec import Pool, Recipe, Repeat, Subset, Trial, address
 from realfake.statistics.analysis import analyse, digest
 from realfake.statistics.claims import Weakest, draws_needed, holm, judge, refuse_unknown_arms
-from realfake.statistics.contrasts import Bounds, contrast, laws_that_hold, within
+from realfake.statistics.contrasts import Bounds, contrast, who_answers, within
 from realfake.statistics.contrasts import Side as Arm
+from realfake.store import Store
 from realfake.tables import terminal
 from realfake.values import SpecError
 from tests.simulated import SMALL, WANG_TRUTH, evidence_of, rng, several_arms, table
+from tests.test_purchasing import STUDY as HAND
+from tests.test_purchasing import make_trial
 
 HOLDS = {("", "closed-set", name): ("wang",) for name in ("cross_entropy", "error")}
 VERDICTS = ("supported", "contradicted", "equivalent to none", "undecided")
@@ -40,7 +43,13 @@ def truth(quantity, n, m):
     value = float(law.value(WANG_TRUTH, float(n), float(m), float(n)))
     worth = float(law.equivalent(WANG_TRUTH, float(n), float(m), float(n)))
     ratio = float(law.error(WANG_TRUTH, n, m, n) / law.error(WANG_TRUTH, n, 0.0, n))
-    known = {"value": value, "price": 1 / value, "added equivalent": worth, "response ratio": ratio}
+    known = {
+        "value": value,
+        "price": 1 / value,
+        "added equivalent": worth,
+        "response ratio": ratio,
+        "response": float(law.error(WANG_TRUTH, n, m, n)),
+    }
     return {**known, "average value": worth / m, "average price": m / worth}[quantity]
 
 
@@ -66,7 +75,7 @@ def truth(quantity, n, m):
         ({"minus": ((1000, 4000),)}, r"subtracts a point from itself"),
         ({"at": ((50, 5), (50, 5))}, r"names a point twice"),
         ({"quantity": "error", "response": "cross_entropy"}, r"the error is no cross-entropy"),
-        ({"response": "accuracy"}, r"must be '' or 'cross_entropy' or 'error'"),
+        ({"response": "accuracy"}, r"must be '' or 'cross_entropy' or 'error' or 'ap50_error' or 'ap_error'"),
     ],
 )
 def test_a_claim_that_makes_no_sense_gets_one_clear_sentence(changes, message):
@@ -243,7 +252,7 @@ def test_each_quantity_is_judged_as_its_truth_is(rows, quantity):
     assert [row["verdict"] for row in found] == [VERDICTS[i] for i in (0, 1, 0, 2, 3)]
     estimate = Interval.from_json(found[-1]["estimate"])
     assert estimate.low < value < estimate.high
-    assert found[-1]["basis"] == ("cell means" if quantity == "response ratio" else "law wang")
+    assert found[-1]["basis"] == ("cell means" if quantity in MEASURED else "law wang")
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
@@ -302,6 +311,31 @@ def test_one_arm_against_another():
     found = judge((more, less), several_arms(), bootstrap=60)
     assert [row["verdict"] for row in found] == ["supported", "contradicted"]
     assert found[0]["points"] == ["average value at 2,500 + 10,000 (leaky) minus 2,500 + 10,000 (closed-set)"]
+
+
+def test_laws_that_would_give_different_verdicts_leave_a_claim_undecided_and_are_counted(rows):
+    """Between what two laws say: each is sure of its own side of the bound."""
+    key = ("", "closed-set", "cross_entropy")
+
+    def found(*names, above=None):
+        (row,) = judge(
+            [claim(quantity="value", at=((5000, 80_000),), above=above, smallest_effect=1e-4)],
+            rows,
+            bootstrap=200,
+            laws={key: names},
+        )
+        return row
+
+    ends = {law: Interval.from_json(found(law, above=0.1)["estimate"]) for law in ("wang", "additive")}
+    low, high = sorted(ends.values(), key=lambda one: one.point)
+    assert low.high < high.low
+    between = (low.high + high.low) / 2
+    alone = {law: found(law, above=between)["verdict"] for law in ends}
+    assert sorted(alone.values()) == ["contradicted", "supported"]
+    both = found("wang", "additive", above=between)
+    assert both["verdict"] == "undecided"
+    assert f"the laws disagree: by themselves 1 {alone['wang']}, 1 {alone['additive']}" in both["why"]
+    assert "disagree" not in found("wang", above=between)["why"]
 
 
 def test_where_no_law_holds_cells_are_read_off_the_ladder_and_slopes_are_not(rows):
@@ -396,6 +430,43 @@ def test_a_study_file_with_claims_can_be_looked_at_and_a_misnamed_arm_stops_it_a
     assert "the study has no arm 'closed'; known: repeat" in wrong.output
 
 
+WANG_STUDY = (
+    HAND
+    + """
+from realfake import wang_claims
+claims = wang_claims((50, 100, 200), (1, 4, 16), smallest_price=0.5, smallest_value=0.02)
+study = Study(name="wang", trials=study.trials, claims=claims)
+"""
+)
+WANG_HAND = (0.02, 2.0, 0.45, 1e-3, 1.0)
+
+
+def test_wang_s_claims_of_a_study_are_judged_and_printed_by_the_command_line(tmp_path):
+    """A study whose records are written by hand: their error follows Wang's law, so a real image is worth more."""
+    (tmp_path / "wang.py").write_text(WANG_STUDY)
+    store, noise = Store(tmp_path / "store"), rng(5)
+    for spec in studyfile.read(tmp_path / "wang.py").study.trials:
+        sizes = (float(spec.n_real), float(spec.n_synthetic), float(spec.n_real))
+        make_trial(store, spec, 1.0, float(LAWS["wang"].error(WANG_HAND, *sizes)) * np.exp(noise.normal(0, 0.02)))
+    asked = ["fit", str(tmp_path / "wang.py"), "--store", str(store.root)]
+    said = CliRunner().invoke(main, asked)
+    assert said.exit_code == 0, said.output
+    printed = said.output[said.output.index("Claims of the study") :]
+    text = " ".join(printed.split())
+    assert "price above 1 (smallest effect 0.5)" in text
+    assert "price difference above 0" in text
+    assert "value difference below 0" in text
+    assert "adjusted for 3 declared claims (Holm)" in text
+    assert "A synthetic image is worth less than a real one: price at " in text
+    assert "the weakest of 9" in text
+    assert max(map(len, printed.splitlines())) <= 120
+    found = json.loads(CliRunner().invoke(main, [*asked, "--json"]).output)["claims"]
+    prices = [1 / float(LAWS["wang"].value(WANG_HAND, n, r * n, n)) for n in (50.0, 100.0, 200.0) for r in (1, 4, 16)]
+    assert [row["name"] for row in found] == [one.name for one in studyfile.read(tmp_path / "wang.py").study.claims]
+    assert min(prices) > 1
+    assert [row["verdict"] for row in found] == ["supported", "undecided", "supported"]
+
+
 def test_what_is_kept_of_a_study_is_made_anew_when_its_claims_change():
     plain, claimed = (Study(name="a", trials=(trial(),), claims=claims) for claims in ((), (claim50(),)))
     assert results.digest([], plain) != results.digest([], claimed)
@@ -404,7 +475,7 @@ def test_what_is_kept_of_a_study_is_made_anew_when_its_claims_change():
 def laws_of(document):
     from realfake.statistics.equivalence import Fit
 
-    return laws_that_hold(Fit.from_json(document["fits"][0]))
+    return who_answers(Fit.from_json(document["fits"][0]))
 
 
 def test_without_claims_there_is_nothing_to_judge(rows):

@@ -126,14 +126,20 @@ def test_an_unknown_name_names_the_nearest(store):
         import_dataset(Dataset(name="digit"), store)
 
 
-def test_importing_a_built_in_set_loads_no_large_library(tmp_path):
+def test_sets_without_a_validation_split_say_so(store):
+    with pytest.raises(DatasetError, match="'digits' has no validation split; it has train and test"):
+        import_dataset(Dataset(name="digits", split="validation"), store)
+
+
+@pytest.mark.parametrize(("name", "beside"), [("digits", {"scipy"}), ("aerial-urban", set())])
+def test_importing_a_built_in_set_loads_no_large_library(tmp_path, name, beside):
     code = (
-        "import sys; from realfake.datasets import import_dataset; from realfake.spec import Dataset; "
-        f"from realfake.store import Store; import_dataset(Dataset(name='digits'), Store({str(tmp_path)!r})); "
-        "print(*sys.modules)"
+        "import sys; from realfake import boxed; from realfake.datasets import import_dataset; "
+        "from realfake.spec import Dataset; from realfake.store import Store; boxed.RENDERED_SIZES['train'] = 1; "
+        f"import_dataset(Dataset(name={name!r}), Store({str(tmp_path)!r})); print(*sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "torchvision", "sklearn", "mlxtend", "scipy", "ray"} & set(loaded)
+    assert not {"torch", "torchvision", "sklearn", "mlxtend", "ray", *beside} & set(loaded)
 
 
 # ------------------------------------------------------------------------------------------------------- Fashion-MNIST
@@ -363,7 +369,7 @@ def test_repeated_images_within_a_split_are_counted_and_kept(pets, store):
 
 def test_an_empty_class_is_refused_or_named_and_left_out(pets, store):
     (pets / "train" / "bird").mkdir()
-    refused(pets, store, r"1 class without an image \(bird\)")
+    refused(pets, store, r"1 class without an example \(bird\)")
     facts, train = imported(pets, store, problems="skip")
     assert facts["problems"]["empty_classes"] == ["bird"]
     assert facts["classes"] == ["cat", "dog"]

@@ -13,24 +13,28 @@ import realfake
 
 PACKAGE = Path(realfake.__file__).parent
 LAYERS = [
-    {"values", "hypotheses", "spec"},
-    {"store", "samples", "resources", "intervals", "columns", "studyfile", "laws"},
+    {"values", "hypotheses", "effects", "responses", "graph", "recipes", "spec", "progressive"},
+    {"store", "samples", "shards", "objects", "resources", "intervals", "columns", "studyfile", "laws"},
     {
-        *("annotations", "datasets", "sources", "folders", "generators", "tasks", "fidelity", "records", "scaffold"),
-        *("statistics", "planning", "aerial", "detections", "representation"),
+        *("annotations", "datasets", "sources", "folders", "generators", "tasks", "fidelity", "naming", "records"),
+        *("scaffold", "statistics", "planning", "aerial", "detections", "representation", "syn2real"),
+        *("boxed", "boxed_files", "layouts", "pictures", "trees"),
     },
-    {"synthesis", "training"},
+    {"synthesis", "works", "training"},
     {"sweep"},
-    {"session", "board", "execution"},
-    {"tracking", "answers", "queries", "listing", "results", "purchasing", "report", "tables"},
+    {"session", "needs", "board", "execution"},
+    {
+        *("tracking", "answers", "queries", "listing", "results", "detector_facts", "purchasing"),
+        *("report", "tables", "flat_rows"),
+    },
     {"progress", "cli", "__init__", "__main__"},
 ]
 HEAVY = {
     "ray": {"synthesis", "training", "sweep", "session", "execution"},
     "mlflow": {"tracking"},
-    "torch": {"generators", "tasks", "synthesis", "training"},
+    "torch": {"generators", "syn2real", "tasks", "synthesis", "training"},
     "accelerate": {"generators", "tasks", "training"},
-    "diffusers": {"generators"},
+    "diffusers": {"generators", "syn2real"},
     "timm": {"tasks", "fidelity"},
     "matplotlib": {"report"},
     "emcee": {"statistics"},

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from realfake import report, samples, tables
+from realfake.flat_rows import csv_rows
 from realfake.intervals import Interval, withheld
 from realfake.report import appendix, axes, drawing, figures, page
 
@@ -255,7 +256,7 @@ def test_without_synthetic_images_the_terminal_shows_the_ladder(analysis, facts)
 
 
 def test_flat_rows_hold_every_cell_and_no_censored_number(analysis):
-    rows = tables.csv_rows(analysis)
+    rows = csv_rows(analysis)
     assert len(rows) == len(LADDER) + len(analysis["cells"])
     assert {row["arm"] for row in rows} == {"real-only", CLOSED, CONTROL}
     above = next(row for row in rows if row["equivalent_cross_entropy_censored"] == "above")
@@ -391,7 +392,7 @@ def test_files_lie_beside_the_page(written, trials, analysis):
         assert len(pd.read_csv(folder / "figures" / f"{name}.csv"))
     assert len(pd.read_csv(folder / "trials.csv")) == len(trials)
     with (folder / "cells.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == len(tables.csv_rows(analysis))
+        assert len(list(csv.DictReader(file))) == len(csv_rows(analysis))
 
 
 def test_a_study_without_synthetic_images_has_a_page(tmp_path, trials, analysis):

@@ -102,9 +102,13 @@ def test_every_prefix_holds_each_class_in_proportion_within_one(labels, seed):
     assert np.abs(held - wanted).max() <= max(1, len(share) / 2)
 
 
+def subset(size, seed=0, by="image"):
+    return Subset(of=Dataset(name="x"), size=size, seed=seed, by=by)
+
+
 def test_smaller_subsets_lie_inside_larger_ones_and_seeds_differ():
     whole = samples(np.arange(300) % 3)
-    small, large, other = (set(subset_rows(whole, n, s)) for n, s in ((50, 0), (120, 0), (50, 1)))
+    small, large, other = (set(subset_rows(whole, subset(n, s))) for n, s in ((50, 0), (120, 0), (50, 1)))
     assert small < large
     assert small != other
 
@@ -112,7 +116,7 @@ def test_smaller_subsets_lie_inside_larger_ones_and_seeds_differ():
 def test_a_subset_does_not_depend_on_the_order_of_the_data():
     whole = samples(np.arange(90) % 3)
     shuffled = whole.take(np.random.default_rng(1).permutation(90))
-    assert set(whole.ids[subset_rows(whole, 30, 0)]) == set(shuffled.ids[subset_rows(shuffled, 30, 0)])
+    assert set(whole.ids[subset_rows(whole, subset(30))]) == set(shuffled.ids[subset_rows(shuffled, subset(30))])
 
 
 def test_balanced_pool_labels_are_balanced_in_every_prefix_and_pure_by_index():

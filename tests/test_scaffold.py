@@ -9,7 +9,7 @@ from PIL import Image
 from realfake import datasets, scaffold, studyfile
 from realfake.datasets import DatasetError
 from realfake.scaffold import ScaffoldError, ladder_sizes, mixed_sizes, write_study
-from realfake.spec import ClosedSet, Dataset, Subset, order
+from realfake.spec import ClosedSet, Dataset, DetectionRecipe, Procedural, Subset, order
 from realfake.store import Store
 
 
@@ -93,6 +93,53 @@ def test_a_title_cannot_break_out_of_the_docstring(photos, tmp_path):
     odd = photos.rename(tmp_path / 'a"""b\\ {c}')
     write_study(odd, tmp_path / "a.py", Store(tmp_path / "store"))
     assert "a b {c}" in studyfile.read(tmp_path / "a.py").question
+
+
+@pytest.fixture
+def boxes(tmp_path):
+    """40 + 12 drone pictures with YOLO labels of one class."""
+    random = np.random.default_rng(1)
+    root = tmp_path / "Drone"
+    for split, n in (("train", 40), ("val", 12)):
+        for kind in ("images", "labels"):
+            (root / kind / split).mkdir(parents=True)
+        for i in range(n):
+            pixels = random.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / "images" / split / f"{i}.png")
+            (root / "labels" / split / f"{i}.txt").write_text("0 0.5 0.5 0.25 0.5\n" * (i % 3 > 0))
+    (root / "classes.txt").write_text("person\n")
+    return root
+
+
+def test_a_folder_with_boxes_becomes_a_study_of_a_detector(boxes, tmp_path):
+    store, out = Store(tmp_path / "store"), tmp_path / "studies" / "drone.py"
+    said = write_study(boxes, out, store)
+    read = studyfile.read(out)
+    assert read.question == "How many rendered scenes of people are worth one real image of Drone?"
+    assert "34 objects of person on 40 training and 12 test images, at 320×320 pixels" in read.docstring
+    held = order([read.study])
+    assert {(spec.name, spec.pixels) for spec in held if isinstance(spec, Dataset)} == {("yolo", 320)}
+    assert {trial.recipe for trial in read.study.trials} == {DetectionRecipe(examples_seen=10_000)}
+    assert {spec.pixels for spec in held if isinstance(spec, Procedural)} == {320}
+    assert not [spec for spec in held if isinstance(spec, ClosedSet)]
+    assert max(trial.n_real for trial in read.study.trials) == 40
+    assert max(trial.n_synthetic for trial in read.study.trials) == 4 * max(mixed_sizes(40, 1))
+    assert f"{boxes} (yolo): colour images with boxes, fitted whole into 320×320 pixels" in said
+    assert "objects: person       26        8" in said
+    assert "points" not in said
+    assert f"{len(read.study.trials)} trials, 0 generators" in said
+    for dataset in (spec for spec in held if isinstance(spec, Dataset)):
+        assert store.record(dataset)["result"]["source"].endswith("its validation split is the test split")
+
+
+def test_what_the_renderer_does_not_draw_gets_a_ladder_alone(boxes, tmp_path):
+    (boxes / "classes.txt").write_text("dog\n")
+    (boxes / "labels/train/3.txt").write_text("7 0.5 0.5 0.25 0.5\n")
+    said = write_study(boxes, tmp_path / "a.py", Store(tmp_path / "store"))
+    assert "train, left out: 1 box of an unknown category (3:1: 7)" in said
+    study = studyfile.read(tmp_path / "a.py").study
+    assert not any(trial.n_synthetic for trial in study.trials)
+    assert {spec.problems for spec in order([study]) if isinstance(spec, Dataset)} == {"skip"}
 
 
 @given(st.integers(1, 100_000), st.integers(2, 200))

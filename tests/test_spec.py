@@ -106,7 +106,7 @@ def test_int_float_and_bool_stay_apart_but_an_int_serves_for_a_float():
         (lambda: Subset(of=TRAIN, size="50"), r"Subset.size is '50', a str; it must be int"),
         (lambda: Subset(of=TRAIN, size=0), r"must be at least 1"),
         (lambda: Subset(of=pool(), size=5, seed=1), r"is its prefix and takes no seed"),
-        (lambda: Dataset(name="digits", split="val"), r"it must be 'train' or 'test'"),
+        (lambda: Dataset(name="digits", split="val"), r"it must be 'train' or 'validation' or 'test'"),
         (lambda: Recipe(), r"0 budgets are given"),
         (lambda: Recipe(epochs=1, examples_seen=5), r"2 budgets are given"),
         (lambda: Recipe(epochs=1, frozen=True), r"features of random weights"),

@@ -208,7 +208,7 @@ def test_the_study_run_says_what_was_found_and_holds_the_files(uri, tmp_path):
     mirrored(uri, "files", artifacts=tmp_path)
     (run,) = runs(uri, "files", "study")
     assert joined("realfake.statistics.sentences", run.data.tags) == analysis()["sentences"]
-    assert unpacked("realfake.statistics.fits", run.data.tags) == {"fits": analysis()["fits"], "alternatives": []}
+    assert unpacked("realfake.statistics.fits", run.data.tags) == {"fits": analysis()["fits"]}
     assert run.data.tags["mlflow.note.content"].startswith("How many are worth one?\n\nOn digits")
     assert (run.info.status, run.data.params["bootstrap"]) == ("FINISHED", "400")
     client = MlflowClient(uri)

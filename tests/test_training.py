@@ -78,7 +78,7 @@ def test_the_result_holds_metrics_budget_and_environment(made):
 def test_the_real_budget_counts_every_real_image_once(made):
     store, _, result, _ = made
     whole = samples.load(store, tiny.TRAIN)
-    rows = set(samples.subset_rows(whole, 40, 0)) | set(samples.subset_rows(whole, 30, 1))
+    rows = set(samples.subset_rows(whole, tiny.real(40, 0))) | set(samples.subset_rows(whole, tiny.real(30, 1)))
     assert 40 < len(rows) < 70
     assert result["real_budget"] == len(rows)
 

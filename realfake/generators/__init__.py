@@ -7,17 +7,28 @@ How each kind works is in its own module (``closed_set``, ``controls``). Which i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from realfake.objects import Objects
 from realfake.samples import Samples
-from realfake.spec import ClosedSet, Generator, Pool, Relabel, Repeat
+from realfake.spec import ClosedSet, Generator, Pool, Procedural, Relabel, Repeat, Translation
 from realfake.store import Store
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Images ``(n, h, w, c)`` uint8 as a generator made them, and for detection their objects and masks (n, h, w)."""
+
+    images: np.ndarray
+    objects: Objects | None = None
+    masks: np.ndarray | None = None
 
 
 class Diverged(RuntimeError):
@@ -77,6 +88,12 @@ def load_generator(generator: Generator, store: Store, device: torch.device | st
             return controls.load_repeat(generator, store)
         case Relabel():
             return controls.load_relabel(generator, store, load_generator(generator.generator, store, device))
+        case Procedural():
+            return None  # a renderer needs nothing but its spec
+        case Translation():
+            from realfake.generators import translation
+
+            return translation.load(generator, store, device)
 
 
 def sample(
@@ -86,12 +103,19 @@ def sample(
 
     ``loaded`` is what ``load_generator(pool.generator, …)`` returned. Any split into batches gives the same images.
     """
-    return _sample(pool.generator, loaded, pool, np.asarray(labels), seeds, indices)
+    return draw(loaded, pool, labels, seeds, indices).images
 
 
-def _sample(
+def draw(
+    loaded: Any, pool: Pool, labels: Sequence[int] | np.ndarray, seeds: Sequence[int], indices: Sequence[int]
+) -> Drawn:
+    """Return what ``sample`` does with the objects and masks of the images, where the generator knows them."""
+    return _draw(pool.generator, loaded, pool, np.asarray(labels), seeds, indices)
+
+
+def _draw(
     generator: Generator, loaded: Any, pool: Pool, labels: np.ndarray, seeds: Sequence[int], indices: Sequence[int]
-) -> np.ndarray:
+) -> Drawn:
     from realfake.generators import controls
 
     match generator:
@@ -99,9 +123,18 @@ def _sample(
             from realfake.generators import closed_set
 
             settings = {"guidance": pool.guidance, "sampling_steps": pool.sampling_steps}
-            return closed_set.sample(loaded, labels, seeds, **settings)
+            return Drawn(closed_set.sample(loaded, labels, seeds, **settings))
         case Repeat():
-            return controls.repeat(loaded, pool, labels, indices)
+            rows = controls.repeat(loaded, pool, labels, indices)
+            return Drawn(loaded.images[rows], loaded.objects and loaded.objects.take(rows))
         case Relabel():
             others = controls.permuted_labels(loaded, generator, pool, seeds)
-            return _sample(generator.generator, loaded.inner, pool, others, seeds, indices)
+            return _draw(generator.generator, loaded.inner, pool, others, seeds, indices)
+        case Procedural():
+            from realfake.generators import rendered
+
+            return rendered.draw(generator, pool.seed, indices)
+        case Translation():
+            from realfake.generators import translation
+
+            return translation.draw(loaded, seeds, indices)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from realfake.samples import Samples, load, pool_labels, seed_of
-from realfake.spec import Pool, Relabel, Repeat, root_generator
+from realfake.spec import Pool, Relabel, Repeat, real_of
 from realfake.store import Store
 
 
@@ -31,11 +31,12 @@ def load_repeat(generator: Repeat, store: Store) -> Samples:
 
 def load_relabel(generator: Relabel, store: Store, inner: Any) -> Relabelled:
     """Return the loaded generator with the class counts that its labels are drawn by."""
-    return Relabelled(inner, _class_counts(load(store, root_generator(generator).real)))
+    real = real_of(generator)
+    return Relabelled(inner, np.ones(1, np.int64) if real is None else _class_counts(load(store, real)))
 
 
 def repeat(real: Samples, pool: Pool, labels: Sequence[int] | np.ndarray, indices: Sequence[int]) -> np.ndarray:
-    """Return for each sample the next image of its class, over and over, uint8 ``(n, h, w, c)``.
+    """Return for each sample the row ``(n,)`` of the next real image of its class, over and over.
 
     A balanced pool brings every class once a block, so sample i is the (i // classes)-th of its class; a proportional
     one brings the whole subset once a block. Raises ValueError for a class without a real image.
@@ -47,7 +48,7 @@ def repeat(real: Samples, pool: Pool, labels: Sequence[int] | np.ndarray, indice
         if not counts[label]:
             raise ValueError(f"class {real.classes[label]!r} has no image among the {len(real)} real ones to repeat")
         rows.append(of_class[label][_turn(pool, tuple(counts.tolist()), label, index) % counts[label]])
-    return real.images[rows]
+    return np.array(rows, np.int64)
 
 
 def permuted_labels(loaded: Relabelled, generator: Relabel, pool: Pool, seeds: Sequence[int]) -> np.ndarray:

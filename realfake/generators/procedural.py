@@ -55,20 +55,24 @@ class Scene:
         return self.labels == np.arange(1, len(self.people) + 1, dtype=np.uint16)[:, None, None]
 
 
-def render(domain: Domain | str, index: int, seed: int = 0, *, pixels: int = UNIT_PIXELS, gap: float = 0.0) -> Scene:
+def render(
+    domain: Domain | str, index: int, seed: int = 0, *, pixels: int = UNIT_PIXELS, gap: float = 0.0, zoom: float = 1.0
+) -> Scene:
     """Return scene ``index`` of a domain: the same bytes in any batch, order and process with the same libraries.
 
     ``gap`` widens what sets synthetic people apart from real ones beyond style: 0 draws both with one routine, 1 draws
     mannequins (thick limbs, stiff arms, saturated flat colours), more goes further. Real-like domains ignore it.
-    Raises ValueError for an unknown domain, a negative index or gap, and a size outside 48-1024 pixels.
+    ``zoom`` brings the camera nearer, so that people are that many times larger.
+    Raises ValueError for an unknown domain, a negative index or gap, a zoom outside 0.5-8, and a size outside 48-1024
+    pixels.
     """
     domain = domain_for(domain) if isinstance(domain, str) else domain
-    _check(index, pixels)
+    _check(index, pixels, zoom)
     rng = np.random.default_rng(seed_of("aerial", domain.name, seed, index))
     gap = gap if domain.synthetic else 0.0
     body(gap)  # refuses a negative gap
     number = grid.pool_cell(index, seed) if domain.synthetic else None
-    camera, sun = _camera(domain, rng, pixels, number), _sun(domain, rng)
+    camera, sun = _camera(domain, rng, pixels, number, zoom), _sun(domain, rng)
     density = (pixels / UNIT_PIXELS) ** 2
     canvas = ground(domain, camera, rng, density)
     things = _things(domain, camera, rng, density)
@@ -86,9 +90,11 @@ def render(domain: Domain | str, index: int, seed: int = 0, *, pixels: int = UNI
     return Scene(domain.name, index, seed, gap, image, boxes, labels, seen, hidden, camera, sun, number)
 
 
-def _check(index: int, pixels: int) -> None:
+def _check(index: int, pixels: int, zoom: float) -> None:
     if index < 0:
         raise ValueError(f"index={index} is negative; scenes are numbered from 0")
+    if not 0.5 <= zoom <= 8:
+        raise ValueError(f"zoom={zoom} cannot be drawn; choose from 0.5 to 8 times the usual size of people")
     if not SMALLEST_PIXELS <= pixels <= LARGEST_PIXELS:
         raise ValueError(
             f"pixels={pixels} cannot be drawn; choose a side from {SMALLEST_PIXELS} to {LARGEST_PIXELS} pixels"
@@ -98,13 +104,13 @@ def _check(index: int, pixels: int) -> None:
 # ---------------------------------------------------------------------------------------------------------- the layout
 
 
-def _camera(domain: Domain, rng: np.random.Generator, pixels: int, number: int | None) -> Camera:
+def _camera(domain: Domain, rng: np.random.Generator, pixels: int, number: int | None, zoom: float) -> Camera:
     """Return the camera: drawn from the domain's ranges, or of the cell, whose person then stands off the middle."""
     pitch, stature, shift = rng.uniform(*domain.pitches), _log_uniform(rng, domain.statures), rng.uniform(-0.3, 0.3, 2)
     if number is None:
-        return Camera(pitch, domain.focal * STATURE / stature, pixels, (pixels / 2, pixels / 2), domain.focal)
+        return Camera(pitch, domain.focal * STATURE / (zoom * stature), pixels, (pixels / 2, pixels / 2), domain.focal)
     cell = grid.cell(number)
-    distance = domain.focal * CHARACTERS[cell.character].stature / cell.stature
+    distance = domain.focal * CHARACTERS[cell.character].stature / (zoom * cell.stature)
     u, v = (pixels * (0.5 + shift)).tolist()
     return Camera(cell.pitch, distance, pixels, (u, v), domain.focal)
 

@@ -8,6 +8,7 @@ import textwrap
 from realfake.columns import grid
 from realfake.intervals import Interval
 from realfake.planning.plans import MIX, UNREACHED, Plan, Purchase
+from realfake.responses import RESPONSES
 from realfake.statistics.equivalence import FARTHEST_EXTRAPOLATION, Fit
 
 
@@ -131,7 +132,7 @@ def _basis(fit: Fit) -> str:
 
 
 def _response(fit: Fit) -> str:
-    return fit.response.replace("_", "-")
+    return RESPONSES[fit.response]
 
 
 def _with(fit: Fit) -> str:

@@ -10,6 +10,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from realfake.flat_rows import csv_rows
+from realfake.report import detectors
 from realfake.report.appendix import (
     by_class,
     claims,
@@ -44,46 +46,36 @@ from realfake.report.page import (
     page as whole_page,
 )
 from realfake.tables import (
-    LADDER_HEADER,
     NOTHING,
     RESPONSES,
     Arm,
     arms,
+    columns,
     count,
-    csv_rows,
     fitted_on,
     interval,
     inverted,
     ladder,
+    ladder_header,
     ladder_rows,
     main_response,
+    mark,
     notes,
-    percent,
     recipes,
+    responses,
     shown,
+    shown_response,
 )
 
 STARRED = "* read off the real-only ladder, cell by cell, because the law does not fit this response."
-TABLE_HEADER = (
-    "real",
-    "synthetic",
-    "seeds",
-    "error, %",
-    "cross-entropy",
-    "added real equivalent (cross-entropy)",
-    "added real equivalent (error)",
-    "value of one more",
-    "average value",
-    "resolution",
-)
 
 
 def write(folder: Path, table: Frame, analysis: dict[str, Any], facts: dict[str, Any]) -> Path:
     """Write report.html, trials.csv, cells.csv and figures/ (drawings and their numbers), and return the page's path.
 
     `table` has a row a trial, `analysis` is what the fits left behind, and `facts` holds what is known about the study
-    otherwise: "study" and "question", and where known "data", "copy_rates", "contact_sheet" (PNG bytes),
-    "environments", "stages" and "commands". The page holds everything it shows and loads nothing.
+    otherwise: "study" and "question", and where known "data", "copy_rates", "contact_sheet" (PNG bytes), "detections"
+    (`looks.DetectionFacts`), "environments", "stages" and "commands". The page holds what it shows and loads nothing.
     """
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     drawings: dict[str, str] = {}
@@ -94,7 +86,8 @@ def write(folder: Path, table: Frame, analysis: dict[str, Any], facts: dict[str,
     table.to_csv(folder / "trials.csv", index=False)
     _write_rows(folder / "cells.csv", csv_rows(analysis))
     path = folder / "report.html"
-    path.write_text(render(table, analysis, facts, drawings), "utf-8")
+    found = detectors.sections(facts["detections"], folder / "figures") if facts.get("detections") else Html("")
+    path.write_text(render(table, analysis, facts, drawings, found), "utf-8")
     return path
 
 
@@ -105,8 +98,8 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def render(table: Frame, analysis: dict[str, Any], facts: dict[str, Any], drawings: dict[str, str]) -> str:
-    """The page as HTML; `drawings` holds the SVG of every figure there is, by name."""
+def render(table: Frame, analysis: dict[str, Any], facts: dict[str, Any], drawings: dict[str, str], found: Html) -> str:
+    """The page as HTML; `drawings` holds the SVG of every figure there is, by name, `found` what detectors found."""
 
     def drawn(name: str) -> Html:
         return _figure(name, drawings, analysis) if name in drawings else Html("")
@@ -127,6 +120,7 @@ def render(table: Frame, analysis: dict[str, Any], facts: dict[str, Any], drawin
             *(drawn("laws"), comparisons(analysis), drawn("residuals"), fits(analysis)),
         ),
         section("Real images only", drawn("ladder"), *(_ladder_table(analysis, name) for name in recipes(analysis))),
+        found,
         section("What was measured", _definitions()),
         section("How these numbers were made", made(analysis)),
         section("Data and licences", data_sets(facts)),
@@ -153,7 +147,8 @@ def _head(analysis: dict[str, Any], facts: dict[str, Any]) -> Html:
 
 def _figure(name: str, drawings: dict[str, str], analysis: dict[str, Any]) -> Html:
     response = RESPONSES[main_response(analysis)]
-    shows = CAPTIONS[name].format(response=response)
+    every = " and ".join(RESPONSES[one] for one in columns(analysis))
+    shows = CAPTIONS[name].format(response=response, responses=f"{every[:1].upper()}{every[1:]}")
     reading = READING if name == next(iter(drawings)) else ""
     caption = f"{shows}{reading}Numbers: figures/{name}.csv."
     return figure(inline(drawings[name], name, INK), caption, label=shows.strip())
@@ -164,14 +159,21 @@ def _arm_table(analysis: dict[str, Any], arm: Arm) -> Html:
     rows: list[list[Part]] = []
     for n_real in dict.fromkeys(cell["n_real"] for cell in arm.cells):
         own = [cell for cell in arm.cells if cell["n_real"] == n_real]
-        rows += [_cell_row(cell) for cell in (*([real[n_real]] if n_real in real else []), *own)]
+        rows += [_cell_row(cell, analysis) for cell in (*([real[n_real]] if n_real in real else []), *own)]
     main = main_response(analysis)
-    mixed = any(inverted(cell, response) and not inverted(cell, main) for cell in arm.cells for response in RESPONSES)
+    others = [response for response in responses(analysis) if response != main]
+    mixed = any(inverted(cell, response) and not inverted(cell, main) for cell in arm.cells for response in others)
     below = [tag("p", note, class_="note") for note in (*notes(arm, main), *([STARRED] if mixed else []))]
-    return join([tag("h3", arm.title), table(TABLE_HEADER, rows, f"{fitted_on(arm).capitalize()}."), *below])
+    return join([tag("h3", arm.title), table(_header(analysis), rows, f"{fitted_on(arm).capitalize()}."), *below])
 
 
-def _cell_row(cell: dict[str, Any]) -> list[Part]:
+def _header(analysis: dict[str, Any]) -> tuple[str, ...]:
+    worths = (f"added real equivalent ({RESPONSES[name]})" for name in responses(analysis))
+    measured = ladder_header(analysis)[1:]
+    return ("real", "synthetic", *measured, *worths, "value of one more", "average value", "resolution")
+
+
+def _cell_row(cell: dict[str, Any], analysis: dict[str, Any]) -> list[Part]:
     replicates = cell["replicates"]
 
     def text(quantity: str, seeds: int | None = replicates) -> str:
@@ -179,13 +181,12 @@ def _cell_row(cell: dict[str, Any]) -> list[Part]:
 
     def worth(response: str) -> str:
         value = text(f"equivalent.{response}")
-        return f"*\u2009{value}" if value != NOTHING and inverted(cell, response) else value
+        sign = mark(cell, response) if value != NOTHING else ""
+        return f"{sign}\u2009{value}" if sign else value
 
     estimates = (
-        shown(percent(interval(cell, "error")), replicates),
-        text("cross_entropy"),
-        worth("cross_entropy"),
-        worth("error"),
+        *(shown_response(cell, response) for response in columns(analysis)),
+        *map(worth, responses(analysis)),
         text("value"),
         text("average_value"),
         text("resolution", None),
@@ -200,7 +201,7 @@ def _cell_row(cell: dict[str, Any]) -> list[Part]:
 
 def _ladder_table(analysis: dict[str, Any], recipe: str) -> Html:
     rows = ladder_rows(analysis, recipe)
-    return table(LADDER_HEADER, rows, recipe) if rows else Html("")
+    return table(ladder_header(analysis), rows, recipe) if rows else Html("")
 
 
 def _contact_sheet(facts: dict[str, Any]) -> Html:

@@ -16,8 +16,9 @@ from realfake.intervals import Interval
 from realfake.laws import LAWS, POWER
 from realfake.report.figures import Frame
 from realfake.report.page import Html, Part, bullets, estimate, join, linked, paragraphs, table, tag
+from realfake.responses import RESPONSES
 from realfake.statistics.matched_pairs import PROVENANCE, PUBLISHED_C2
-from realfake.tables import CLAIM_HEADER, NOTHING, REAL_ONLY, RESPONSES, claim_notes, claim_rows, count, shown
+from realfake.tables import CLAIM_HEADER, NOTHING, REAL_ONLY, claim_notes, claim_rows, count, shown
 
 LACK_OF_FIT_LEVEL = 0.05
 LEVELS = {"arms": "arm", "volumes": "volume"}

@@ -12,6 +12,7 @@ import numpy as np
 
 from realfake.report.figures import Frame
 from realfake.report.fitted import REJECTED
+from realfake.responses import RESPONSES, SHARES
 from realfake.statistics.equivalence import FARTHEST_EXTRAPOLATION
 from realfake.tables import count
 
@@ -107,7 +108,7 @@ def vertical_scale(ax: Axes, data: Frame, quantity: str, straight: float | None 
 
     shown = data[["point", "low", "high"]].to_numpy()
     positive = shown[shown > 0]
-    response = quantity in ("error", "cross_entropy")
+    response = quantity in RESPONSES
     if response and len(positive) and positive.max() / positive.min() > 3:
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=RESPONSE_TICKS))
@@ -118,7 +119,7 @@ def vertical_scale(ax: Axes, data: Frame, quantity: str, straight: float | None 
         ax.yaxis.set_minor_locator(NullLocator())
     if quantity.startswith("equivalent"):
         _shade_unmeasured(ax, data)
-    scale = 100 if quantity == "error" else 1
+    scale = 100 if quantity in SHARES else 1
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain(v * scale)))  # last: a change of scale resets it
 
 

@@ -12,7 +12,7 @@ CAPTIONS = {
     "equivalent": "What synthetic images are worth: added real equivalent in {response} against volume. Line and band: "
     "the fitted law with its 95 % band, which spans the laws that predict as well. Crosses (+): a cell read off the "
     "real-only ladder, without a law. Hatched: beyond the real-only ladder, where nothing was measured. ",
-    "response": "Cross-entropy and error on the sealed test set against volume. Line and band: the fitted law. Small "
+    "response": "{responses} on the sealed test set against volume. Line and band: the fitted law. Small "
     "dots: single trials. Grey: real images only, at the same number. × at the top: a diverged trial. ",
     "value": "Value of one more synthetic image, in real images, by the fitted law. ",
     "contours": "Mixtures of the same expected {response} by the fitted law, with the 95 % band of the real images "

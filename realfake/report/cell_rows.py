@@ -24,7 +24,8 @@ import pandas as pd
 
 from realfake.intervals import Interval
 from realfake.report.fitted import Row, parts
-from realfake.tables import RESPONSES, interval
+from realfake.responses import RESPONSES
+from realfake.tables import interval
 
 Frame = Any  # a pandas table or column; pandas' own types refuse much that it does
 COLUMNS = (
@@ -66,7 +67,7 @@ def response_rows(table: Frame, series: str, arm: str | None, recipe: str, cell:
     """The mean of a cell in each response, and a row for each of its trials."""
     trials = cell_trials(table, arm, recipe, cell["n_real"], cell.get("n_synthetic", 0))
     rows = []
-    for response in (name for name in RESPONSES if name in table):
+    for response in (name for name in RESPONSES if name in table and name in cell):
         value = interval(cell, response)
         rows += [] if value is None else [mean_row(response, series, cell, budget, value)]
         about = {"quantity": response, "series": series, **identity(cell)}

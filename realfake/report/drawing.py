@@ -13,6 +13,7 @@ from realfake.report import marks, planes
 from realfake.report.axes import MUTED, linear_reach, vertical_scale, volume_axis
 from realfake.report.figures import Frame
 from realfake.report.layout import SETTINGS, leftmost, legend, lowest, panels, share_height, size_title, styles
+from realfake.responses import RESPONSES, heading
 from realfake.tables import REAL_ONLY, count
 
 if TYPE_CHECKING:
@@ -20,10 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LABELS = {
-    "error": "error, %",
+    **{name: heading(name) for name in RESPONSES},
     "cross_entropy": "cross-entropy, nats",
-    "equivalent.cross_entropy": "added real equivalent\n(cross-entropy), images",
-    "equivalent.error": "added real equivalent\n(error), images",
+    **{f"equivalent.{name}": f"added real equivalent\n({text}), images" for name, text in RESPONSES.items()},
     "value": "value of one more,\nreal images",
 }
 DODGE = 1.12  # series stand beside each other
@@ -89,7 +89,7 @@ def _volume_panel(ax: Axes, data: Frame, style: dict[str, Any]) -> None:
     for _, level in data[(data["n_synthetic"] == 0) & (data["kind"] == "mean")].iterrows():
         ax.axhspan(level["low"], level["high"], color=MUTED, alpha=0.2, linewidth=0)
         ax.axhline(level["point"], color=MUTED, linewidth=1)
-    if not data["quantity"].isin(("error", "cross_entropy")).any():
+    if not data["quantity"].isin(list(RESPONSES)).any():
         ax.axhline(0, color=MUTED, linewidth=1)
     mixed = data[data["n_synthetic"] > 0]
     for index, (series, own) in enumerate(style.items()):

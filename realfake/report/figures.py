@@ -14,7 +14,8 @@ from realfake.intervals import withheld
 from realfake.report.cell_rows import Frame, mean_row, real_budget, response_rows, tidy
 from realfake.report.fitted import Row, answers, bands, expected, fit_of, fits_of, plane, real_curve
 from realfake.statistics.equivalence import Fit
-from realfake.tables import REAL_ONLY, RESPONSES, Arm, arms, interval, inverted, ladder, main_response, recipes
+from realfake.tables import REAL_ONLY, Arm, arms, interval, inverted, ladder, main_response, recipes
+from realfake.tables import responses as responses_of
 
 
 def figure_tables(table: Frame, analysis: dict[str, Any]) -> dict[str, Frame]:
@@ -36,7 +37,7 @@ def equivalents(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Fram
     """Added real equivalent of every cell, in each response; floor and ceiling are the ends of the real-only ladder."""
     rows = []
     for arm in arms(analysis):
-        for response in _ordered(analysis):
+        for response in responses_of(analysis):
             about = (table, analysis, arm, f"equivalent.{response}")
             fit = fit_of(fits, recipe=arm.recipe, response=response, arm=arm.name)
             rows += [*_law(fit, about[3], arm, analysis), *_equivalent_rows(*about)]
@@ -56,10 +57,10 @@ def values(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
 
 
 def responses(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
-    """Cross-entropy and error of every cell with its trials, the law, and real-only cells at the same real sizes."""
+    """Every response of every cell with its trials, the law, and real-only cells at the same real sizes."""
     rows: list[Row] = []
     for arm in arms(analysis):
-        for response in RESPONSES:
+        for response in responses_of(analysis):
             fit = fit_of(fits, recipe=arm.recipe, response=response, arm=arm.name)
             rows += _law(fit, response, arm, analysis)
         for cell in arm.cells:
@@ -109,11 +110,11 @@ def law_answers(analysis: dict[str, Any], fits: list[Fit]) -> Frame:
 
 
 def real_ladder(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
-    """Cross-entropy and error of every real-only cell with its trials, and the real-only curve of the first fit."""
+    """Every response of every real-only cell with its trials, and the real-only curve of the first fit."""
     rows: list[Row] = []
     for recipe in recipes(analysis):
         title, cells = _real_title(analysis, recipe), ladder(analysis, recipe)
-        for response in RESPONSES:
+        for response in responses_of(analysis):
             fit = fit_of(fits, recipe=recipe, response=response)
             sizes = [cell["n_real"] for cell in cells]
             rows += real_curve(fit, title, sizes) if fit is not None and sizes else []
@@ -127,10 +128,6 @@ def real_ladder(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Fram
 
 def _budget(table: Frame, arm: Arm, cell: Row) -> float:
     return real_budget(table, arm.name, arm.recipe, cell["n_real"], cell["n_synthetic"])
-
-
-def _ordered(analysis: dict[str, Any]) -> list[str]:
-    return sorted(RESPONSES, key=lambda response: response != main_response(analysis))
 
 
 def _real_title(analysis: dict[str, Any], recipe: str) -> str:

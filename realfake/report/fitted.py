@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from realfake.flat_rows import flat_interval
 from realfake.intervals import Interval
 from realfake.laws import LAWS, POWER
 from realfake.planning.contours import contours, levels
@@ -20,7 +21,6 @@ from realfake.planning.costs import Costs, PlanError
 from realfake.planning.plans import UNREACHED, plan
 from realfake.planning.surface import Surface
 from realfake.statistics.equivalence import Fit
-from realfake.tables import flat_interval
 
 Row = dict[str, Any]
 POINTS, LINE_POINTS = 28, 120  # of a curve, of a line of equal cost, which is steep at its end

@@ -11,8 +11,9 @@ from typing import Any
 from realfake.intervals import Interval
 from realfake.laws import LAWS
 from realfake.report.page import Html, Part, bullets, estimate, join, paragraphs, table, tag
+from realfake.responses import RESPONSES
 from realfake.statistics.choice import NEAR
-from realfake.tables import NOTHING, RESPONSES, count, recipes, shown
+from realfake.tables import NOTHING, count, recipes, shown
 
 ESTIMAND = (
     "Every number estimates an expectation: the expected response when n images are drawn from this data set (and, "

@@ -100,9 +100,10 @@ def estimate(text: str) -> Html:
     return join([point, " ", *(tag("span", part, class_="range") for part in range_)])
 
 
-def png(data: bytes, text: str) -> Html:
-    """A PNG held inside the page."""
-    return tag("img", src=f"data:image/png;base64,{base64.b64encode(data).decode()}", alt=text)
+def png(data: bytes, text: str, *, smooth: bool = False) -> Html:
+    """A PNG held inside the page; its pixels stay squares unless it is `smooth`, as one with words in it should be."""
+    style = "image-rendering:auto" if smooth else None
+    return tag("img", src=f"data:image/png;base64,{base64.b64encode(data).decode()}", alt=text, style=style)
 
 
 def section(title: str, *parts: Part) -> Html:

@@ -13,7 +13,8 @@ from realfake.report.axes import answer_axis, plane_axes, shade_unmixed
 from realfake.report.figures import Frame
 from realfake.report.layout import INK, STYLES, key, leftmost, lowest, panels
 from realfake.report.marks import BAND
-from realfake.tables import RESPONSES, count
+from realfake.responses import RESPONSES, SHARES
+from realfake.tables import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +74,7 @@ def _contour(ax: Axes, line: Frame, response: float, *, bold: bool) -> None:
 
 
 def _level(line: Frame, response: float) -> str:
-    return f"{100 * response:.2g} %" if line["quantity"].iloc[0] == "error" else f"{response:.2g}"
+    return f"{100 * response:.2g} %" if line["quantity"].iloc[0] in SHARES else f"{response:.2g}"
 
 
 def _looks(data: Frame, style: dict[float, Any]) -> dict[str, dict[str, Any]]:

@@ -109,7 +109,7 @@ def fit(
     table: Frame,
     *,
     law: str = "auto",
-    response: str = "cross_entropy",
+    response: str = "",
     bootstrap: int = 400,
     seed: int = 0,
     arm: str | None = None,
@@ -119,12 +119,13 @@ def fit(
 ) -> Fit:
     """Fit a law to all trials of one recipe and arm, with `bootstrap` refits for the intervals.
 
-    `table` has a row a trial: n_real, n_synthetic, the response, and optionally n_generator (default n_real), arm,
-    recipe, the seeds, n_test, status, address. `law` is "auto" (chosen by `compare` among `CANDIDATES`, the intervals
-    spanning the laws that predict as well) or a name in `LAWS`. `per_image` maps a trial's address to
-    {"cross_entropy", "error"}: (n_test,) arrays, which makes the interval cover the choice of test images too. `seed`
-    fixes every draw. `method` "bayes" replaces the refits by as many posterior draws (`bayes` states the priors; it
-    needs emcee). Raises FitError, in one sentence, for a table that cannot answer.
+    `table` has a row a trial: n_real, n_synthetic, a response (one of `realfake.responses.RESPONSES`; "" is the first
+    that the table has), and optionally n_generator (default n_real), arm, recipe, the seeds, n_test, status, address.
+    `law` is "auto" (chosen by `compare` among `CANDIDATES`, the intervals spanning the laws that predict as well) or a
+    name in `LAWS`. `per_image` maps a trial's address to {"cross_entropy", "error"}: (n_test,) arrays, which makes the
+    interval cover the choice of test images too; average precision takes none. `seed` fixes every draw. `method`
+    "bayes" replaces the refits by as many posterior draws (`bayes` states the priors; it needs emcee). Raises FitError,
+    in one sentence, for a table that cannot answer.
     """
     if method not in METHODS:
         raise FitError(f"there is no method '{method}'; known are {', '.join(METHODS)}")
@@ -140,7 +141,7 @@ def compare(
     table: Frame,
     *,
     laws: Sequence[str] = CANDIDATES,
-    response: str = "cross_entropy",
+    response: str = "",
     bootstrap: int = 400,
     seed: int = 0,
     arm: str | None = None,

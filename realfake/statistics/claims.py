@@ -10,6 +10,7 @@ far end the weakest far end at tail α/(2k) over k points (any one may contradic
     undecided           otherwise, and where the quantity cannot be had
 
 in this order, with α by Holm's step-down (1979) over all claims that were declared, those without an answer included.
+Intervals span the laws of the set, so a verdict is one that all of them give, and where they differ there is none.
 Tails so thin need more simulated studies than a 95 % interval does, so claims simulate their own.
 
 Here: the verdicts. Not here: `Claim` itself (`hypotheses`), its draws (`contrasts`), intervals of cells (`analysis`).
@@ -31,7 +32,7 @@ from realfake.laws import Array
 from realfake.spec import Study
 from realfake.statistics.contrasts import Bounds, Side, contrast
 from realfake.statistics.fits import Evidence, PerImage, gather
-from realfake.statistics.trial_table import REAL_ONLY, RESPONSES, FitError, Frame, Trials, normalised, select
+from realfake.statistics.trial_table import REAL_ONLY, FitError, Frame, Trials, normalised, responses_of, select
 from realfake.values import SpecError, nearest
 
 ALPHA = 0.05
@@ -153,12 +154,13 @@ def judge(
 ) -> list[dict[str, Any]]:
     """One row of plain values for each claim, in the order given: estimate, verdict, why.
 
-    `table`, `per_image`, `bootstrap` and `seed` are those of `realfake.fit`. `laws` names the laws that hold for each
-    (recipe, arm, response), and none where none does; without it they are chosen by the rule of `realfake.fit`. A claim
-    that cannot be answered is undecided and says why. Raises FitError for a table that makes no sense at all.
+    `table`, `per_image`, `bootstrap` and `seed` are those of `realfake.fit`. `laws` names who answers for each (recipe,
+    arm, response), as `contrasts.who_answers` does: laws, "inversion" (also where it names none), or both; without it
+    they are chosen by the rule of `realfake.fit`. A claim that cannot be answered is undecided and says why. Raises
+    FitError for a table that makes no sense at all.
     """
     ordered = normalised(table)
-    responses = [name for name in RESPONSES if name in ordered]
+    responses = responses_of(ordered)
     draws = draws_needed(claims, bootstrap)
     sides: dict[Key, Side] = {}
 
@@ -199,7 +201,8 @@ def _weakest(claim: Claim, side: Callable[[str, str, str], Side], responses: Seq
     arm = claim.arm or (REAL_ONLY if claim.real_only and claim.quantity in MEASURED else "")
     try:
         first = side(arm, claim.recipe, response)
-        second = side(claim.minus_arm, claim.recipe, response) if claim.minus_arm else first
+        other = (claim.minus_arm or arm, claim.minus_recipe or claim.recipe, response)
+        second = side(*other) if claim.other_side else first
         basis = first.readers(claim.quantity)[0]
         points = [contrast(claim.quantity, first, second, *pair, seed) for pair in claim.contrasts]
     except FitError as error:
@@ -218,9 +221,21 @@ def _row(weakest: Weakest, adjusted: float, alpha: float) -> dict[str, Any]:
         "level": 1 - alpha,
         "p": adjusted,
         "verdict": given[0] if given else "undecided",
-        "why": weakest.trouble or f"{weakest.name}: {estimate}, {_found(claim, given)}",
+        "why": weakest.trouble
+        or f"{weakest.name}: {estimate}, {_found(claim, given)}{'' if given else _disagreement(weakest, alpha)}",
         "basis": weakest.basis,
     }
+
+
+def _disagreement(weakest: Weakest, alpha: float) -> str:
+    """What each law alone would say at that level, where they do not say the same: why nothing was decided."""
+    laws = {len(point.each) for point in weakest.points}
+    if len(laws) != 1 or not max(laws):  # one law, or some are silent at some points
+        return ""
+    alone = [Weakest(weakest.claim, points) for points in zip(*(point.each for point in weakest.points), strict=True)]
+    said = [next((name for name, p in one.p_values.items() if p <= alpha), "undecided") for one in alone]
+    counted = ", ".join(f"{said.count(verdict)} {verdict}" for verdict in dict.fromkeys(said))
+    return f"; the laws disagree: by themselves {counted}" if len(set(said)) > 1 else ""
 
 
 def _found(claim: Claim, given: list[str]) -> str:
@@ -242,12 +257,13 @@ def refuse_unknown_arms(study: Study) -> None:
     from realfake import records
 
     arms = set(records.arms(study.trials).values()) - {REAL_ONLY}
-    recipes = set(records.recipes(study.trials).values())
+    recipes = records.groups(study)
     for claim in study.claims:
-        given = [("arm", claim.arm, arms), ("arm", claim.minus_arm, arms), ("recipe", claim.recipe, recipes)]
-        for kind, name, known in given:
+        first = [("arm", claim.arm, arms), ("recipe", claim.recipe, recipes)]
+        second = [("arm", claim.minus_arm, arms), ("recipe", claim.minus_recipe, recipes)]
+        for kind, name, known in (*first, *second):
             if name and name not in known:
                 raise SpecError(f"Claim {claim.name!r}: the study has no {kind} {name!r}; {nearest(name, known)}")
-        for kind, name, known in (given[0], given[2]):
+        for kind, name, known in first:
             if not name and len(known) > 1 and not (kind == "arm" and claim.real_only):
                 raise SpecError(f"Claim {claim.name!r}: the study has {len(known)} {kind}s; {nearest('', known)}")

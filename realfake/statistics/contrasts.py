@@ -2,7 +2,7 @@
 
 A draw may be known only as a bound: beyond the ladder, it lies somewhere past the ladder's end. So every draw is a pair
 of ends, equal where it is known. An infinite price is known: the images were worth nothing or less.
-Here: those draws, for a point, a difference of points, and a difference of arms. Not here: verdicts (`claims`).
+Here: those draws, for a point, and for a difference of points, of arms and of recipes. Not here: verdicts (`claims`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from realfake.hypotheses import MEASURED, Point
 from realfake.laws import Array
 from realfake.statistics.choice import choose
-from realfake.statistics.equivalence import Fit
+from realfake.statistics.equivalence import INVERSION, LAW, Fit
 from realfake.statistics.fits import Evidence, fit_evidence
 from realfake.statistics.inversion import RealCurve, real_curve
 from realfake.statistics.trial_table import FitError, cell_means
@@ -31,13 +31,14 @@ class Bounds:
 
     lower: Array
     upper: Array
+    each: tuple[Bounds, ...] = ()  # of every law that answered, where these span several
 
     def minus(self, other: Bounds) -> Bounds:
         with np.errstate(invalid="ignore"):
             return _known(self.lower - other.upper, self.upper - other.lower)
 
     def negated(self) -> Bounds:
-        return Bounds(-self.upper, -self.lower)
+        return Bounds(-self.upper, -self.lower, tuple(one.negated() for one in self.each))
 
     def divided(self, by: float) -> Bounds:
         return Bounds(self.lower / by, self.upper / by)
@@ -79,29 +80,32 @@ def _spanning(attempts: Sequence[Callable[[], Bounds]]) -> Bounds:
             continue
     lower, upper = np.min([one.lower for one in found], axis=0), np.max([one.upper for one in found], axis=0)
     lower[0], upper[0] = found[0].lower[0], found[0].upper[0]
-    return Bounds(lower, upper)
+    return Bounds(lower, upper, tuple(found) if len(found) > 1 else ())
 
 
 @dataclass(frozen=True)
 class Side:
-    """One arm in one response: its evidence, and the laws that hold for it (None: they are chosen when asked for).
+    """One arm in one response: its evidence, and who answers for it, as `who_answers` has it (None: chosen when asked).
 
     `first` is how many of the simulated studies the choice and its tests use.
     """
 
     evidence: Evidence
-    laws: tuple[str, ...] | None
+    named: tuple[str, ...] | None
     first: int
 
     @cached_property
-    def fits(self) -> tuple[Fit, ...]:
-        """The fits of the laws that hold, with all simulated studies. Raises FitError where none can be fitted."""
-        if self.laws is not None:
-            named = self.laws
+    def answering(self) -> tuple[Fit | None, ...]:
+        """The fits of the laws that answer, with all simulated studies, None for the ladder; the first gives the point.
+
+        Raises FitError where no law can be fitted.
+        """
+        if self.named is not None:
+            named = self.named or (INVERSION,)
         else:
             few = replace(self.evidence, deviations=self.evidence.deviations[: self.first])
-            named = laws_that_hold(choose(few).fit)
-        return tuple(fit_evidence(self.evidence, law=name) for name in named)
+            named = who_answers(choose(few).fit)
+        return tuple(None if name == INVERSION else fit_evidence(self.evidence, law=name) for name in named)
 
     @cached_property
     def curve(self) -> RealCurve:
@@ -116,25 +120,30 @@ class Side:
         return int(found[0])
 
     def readers(self, quantity: str) -> tuple[str, list[Reader]]:
-        """(how it is had, a function of the point for each law). Raises FitError where no law is left for a slope."""
+        """(how it is had, a function of the point for each that answers). Raises FitError without a law for a slope."""
         if quantity in MEASURED:
             return "cell means", [partial(_measured, self, quantity)]
         try:
-            fits, why = self.fits, "no law fits"
+            answering, why = self.answering, "no law fits"
         except FitError as error:
-            fits, why = (), str(error)
-        if fits:
-            return f"law {', '.join(fit.law for fit in fits)}", [partial(_by_law, fit, quantity) for fit in fits]
-        if is_slope(quantity):
+            answering, why = (None,), str(error)
+        if is_slope(quantity) and answering[0] is None:
             raise FitError(f"{why}; a slope is not read off single cells")
-        return "inversion", [partial(_by_inversion, self, quantity)]
+        asked = [fit for fit in answering if fit is not None or not is_slope(quantity)]
+        laws = ", ".join(fit.law for fit in asked if fit is not None)
+        basis = " and ".join([*([f"law {laws}"] if laws else []), *([INVERSION] if None in asked else [])])
+        return basis, [
+            partial(_by_inversion, self, quantity) if fit is None else partial(_by_law, fit, quantity) for fit in asked
+        ]
 
 
-def laws_that_hold(fit: Fit | None) -> tuple[str, ...]:
-    """The laws of a fit and its alternatives that pass their lack-of-fit test; none where the first one fails."""
-    if fit is None or (fit.lack_of_fit is not None and fit.lack_of_fit.fails):
-        return ()
-    return tuple(one.law for one in (fit, *fit.alternatives) if one.lack_of_fit is None or not one.lack_of_fit.fails)
+def who_answers(fit: Fit | None) -> tuple[str, ...]:
+    """The laws of the set that are not refused, or "inversion", or both, as `Fit.answered_by` has it."""
+    if fit is None:
+        return (INVERSION,)
+    supported = tuple(one.law for one in (fit, *fit.alternatives) if not one.refused)
+    said = {LAW: supported, INVERSION: (INVERSION,)}
+    return tuple(name for source in fit.answered_by for name in said[source])
 
 
 def is_slope(quantity: str) -> bool:
@@ -145,10 +154,10 @@ def is_slope(quantity: str) -> bool:
 def contrast(quantity: str, first: Side, second: Side, point: Point, other: Point | None, seed: int) -> Bounds:
     """A quantity at a point of one side, less that at `other` of the same or of another side.
 
-    Raises FitError where it cannot be had. Points of one side share their simulated studies. Two arms were simulated
-    one by one, so their draws count as independent, though subset draws, ladder and test images are shared: sharing
-    would narrow the difference, so leaving it out is the safe side. As equal seeds move like trials of both arms alike,
-    which is no such sharing, the second arm's draws are put into another order.
+    Raises FitError where it cannot be had. Points of one side share their simulated studies. Two arms, and two recipes,
+    were simulated one by one, so their draws count as independent, though subset draws, pools, test images (and of arms
+    the ladder) are shared: sharing would narrow the difference, so leaving it out is the safe side. As equal seeds move
+    like trials of both alike, which is no such sharing, the second side's draws are put into another order.
     """
     readers = first.readers(quantity)[1]
     if other is None:

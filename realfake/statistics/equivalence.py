@@ -16,8 +16,12 @@ import numpy as np
 
 from realfake.intervals import Interval, interval_of_draws, spanning, withheld
 from realfake.laws import LAWS, POWER, Array, Law
+from realfake.responses import SHARES
 
 FARTHEST_EXTRAPOLATION = 4.0  # times the largest measured volume; beyond it no law is asked
+REFUSED, SURE = 0.01, 0.2  # lack-of-fit p: up to the first the ladder alone answers, from the second the law alone
+LAW, INVERSION = "law", "inversion"
+LEAST = 0.5  # images: an equivalent that is told from none
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,42 @@ class Fit:
     def formula(self) -> Law:
         return POWER if self.law == POWER.name else LAWS[self.law]
 
+    @property
+    def support(self) -> float:
+        """The largest p of the lack-of-fit tests of the set: 1 where a law was not tested."""
+        laws = (self, *self.alternatives)
+        return max(1.0 if one.lack_of_fit is None else one.lack_of_fit.p for one in laws)
+
+    @property
+    def answered_by(self) -> tuple[str, ...]:
+        """Who says what a measured cell is worth, the one that gives the point first; an interval spans them all.
+
+        The law where it fits, the real-only ladder where it does not, and both where the test leaves it in doubt, so
+        that a study at the edge does not jump from one answer to another. No simulated study farther off than this one
+        is no doubt, however few they were.
+        """
+        if self.support >= SURE:
+            return (LAW,)
+        if all(one.refused for one in (self, *self.alternatives)):
+            return (INVERSION,)
+        return (INVERSION, LAW) if self.rejected else (LAW, INVERSION)
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the lack-of-fit test rejects this law."""
+        return self.lack_of_fit is not None and self.lack_of_fit.fails
+
+    @property
+    def refused(self) -> bool:
+        """Whether it rejects the law beyond doubt: it is no longer asked."""
+        most = max(REFUSED, 1 / (1 + len(self.draws)))
+        return self.lack_of_fit is not None and self.lack_of_fit.p <= most
+
+    def without_refused(self) -> Fit:
+        """The set without the laws that are refused; as it is where all are."""
+        kept = [replace(one, alternatives=()) for one in (self, *self.alternatives) if not one.refused]
+        return replace(kept[0], alternatives=tuple(kept[1:])) if kept else self
+
     @cached_property
     def parameters(self) -> dict[str, Interval]:
         """Each parameter with its interval."""
@@ -105,8 +145,16 @@ class Fit:
         return np.array(self.draws).T
 
     def error(self, n: float, m: float, n_generator: float | None = None) -> Interval:
-        """The expected response (`self.response`) at n real and m synthetic images."""
-        return self._spanned(m, lambda fit: fit._answer(fit.formula.error, n, m, n_generator))
+        """The expected response (`self.response`) at n real and m synthetic images; a share is at most 1."""
+        ceiling = 1.0 if self.response in SHARES else math.inf
+
+        def of(fit: Fit) -> Interval:
+            def response(*at: Any) -> Array:
+                return np.minimum(fit.formula.error(*at), ceiling)
+
+            return fit._answer(response, n, m, n_generator)
+
+        return self._spanned(m, of)
 
     def equivalent(self, n: float, m: float, n_generator: float | None = None) -> Interval:
         """a(n, m): the real images that m synthetic ones beside n real ones are worth; negative where they hurt."""
@@ -115,6 +163,15 @@ class Fit:
     def by_law(self, n: float, m: float, n_generator: float | None = None) -> dict[str, Interval]:
         """The added real equivalent as each law of the set has it, this one's first."""
         return {fit.law: fit._equivalent(n, m, n_generator) for fit in (self, *self.alternatives)}
+
+    def signs(self, n: float, m: float, n_generator: float | None = None) -> dict[str, str]:
+        """What each law of the set says of the equivalent: "more" than none, "less", "unclear", or "withheld".
+
+        Half an image is none: some laws cannot say 0, and come as near to it as they like.
+        """
+        answers = self.by_law(n, m, n_generator).items()
+        near = {law: replace(one, low=one.low - LEAST, high=one.high + LEAST) for law, one in answers}
+        return {law: one.sign for law, one in near.items()}
 
     def _equivalent(self, n: float, m: float, n_generator: float | None) -> Interval:
         return self._answer(self.formula.equivalent, n, m, n_generator, *self._limits(n))

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from realfake.laws import LAWS, PEAKED, POWER, Array, Law
+from realfake.responses import MEANS, RESPONSES
 from realfake.statistics import counts as counting
 from realfake.statistics import noise as noises
 from realfake.statistics.counts import Counts
@@ -88,6 +89,8 @@ class Outcome:
 
 def gather(trials: Trials, *, bootstrap: int, seed: int, per_image: PerImage | None = None) -> Evidence:
     """The trials with their noise and simulated deviations. Raises FitError where per-image results do not match."""
+    if per_image is not None and trials.response not in MEANS:
+        raise FitError(f"{RESPONSES[trials.response]} is no mean over test images, so they cannot be drawn one by one")
     if bootstrap < FEWEST_DRAWS:
         raise FitError(f"bootstrap is {bootstrap}; an interval needs at least {FEWEST_DRAWS} draws, 400 is usual")
     rng = np.random.default_rng(seed)

@@ -14,6 +14,7 @@ import numpy as np
 
 from realfake.intervals import Interval, interval_of_draws
 from realfake.laws import POWER, Array
+from realfake.responses import SHARES
 from realfake.statistics.fits import Evidence, FitError, fit_law
 from realfake.statistics.trial_table import cell_means
 
@@ -92,10 +93,11 @@ def mean_response(evidence: Evidence, cell: int) -> Interval:
     """The mean response of a cell with the interval of the simulated studies; its reason may be "one seed"."""
     trials = evidence.trials
     rows = trials.cells.of_trial == cell
-    return response_interval(trials.values[rows], evidence.deviations[:, rows].mean(axis=1))
+    most = 1.0 if trials.response in SHARES else np.inf
+    return response_interval(trials.values[rows], evidence.deviations[:, rows].mean(axis=1), most)
 
 
-def response_interval(values: Array, log_deviations: Array) -> Interval:
-    """The mean of `values` times exp of its simulated log deviations (b,)."""
+def response_interval(values: Array, log_deviations: Array, most: float = np.inf) -> Interval:
+    """The mean of `values` times exp of its simulated log deviations (b,), up to `most`."""
     point, reason = float(values.mean()), "" if len(values) > 1 else "one seed"
-    return interval_of_draws(point, point * np.exp(log_deviations), reason=reason)
+    return interval_of_draws(point, np.minimum(point * np.exp(log_deviations), most), reason=reason)

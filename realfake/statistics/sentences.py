@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from realfake.intervals import Interval
-from realfake.statistics.equivalence import Fit
+from realfake.responses import RESPONSES
+from realfake.statistics.equivalence import LAW, Fit
 
 CONTROLS = {
     "repeat": "repeats real images, so a generator is worth something only beyond it",
@@ -16,18 +17,48 @@ CONTROLS = {
 }
 
 
-SIGNS = {"more": "more than 0", "less": "less than 0", "unclear": "not distinguishable from 0", "withheld": "nothing"}
+SIGNS = {"more": "more", "less": "less", "unclear": "not distinguishable"}
+
+
+def disagreement(signs: dict[str, str]) -> str:
+    """The verdicts of the laws of a set, where they are not all one: then there is none. A silent law has no say."""
+    given = [sign for sign in signs.values() if sign in SIGNS]
+    if len(set(given)) < 2:
+        return ""
+    first, *others = [f"{given.count(sign)} {{}}{said}" for sign, said in SIGNS.items() if sign in given]
+    verb = "say " if not first.startswith("1 ") else "says "
+    return f"the laws disagree: {', '.join([first.format(verb), *(other.format('') for other in others)])}"
+
+
+def in_doubt(fit: Fit) -> str:
+    """That law and ladder both answer, because the law may or may not fit."""
+    first = "law" if fit.answered_by[0] == LAW else "ladder"
+    return (
+        f"whether the law fits is in doubt (p = {fit.support:.2g}); equivalents span law and real-only ladder, and "
+        f"their points are those of the {first}"
+    )
 
 
 def sentences(cells: list[dict[str, Any]], fits: list[Fit], context: dict[str, Any]) -> list[str]:
-    """One sentence for each (recipe, arm, n_real), at the largest volume with a trial that did not diverge."""
+    """One sentence for each (recipe, arm, n_real), at the largest volume with a trial that did not diverge.
+
+    Where there are several recipes, a sentence names its own: `context` knows the first one's alone.
+    """
     largest: dict[tuple[str, str, int], dict[str, Any]] = {}
     for cell in cells:
         key = (cell["recipe"], cell["arm"], cell["n_real"])
         usable = "equivalent" in cell and cell["replicates"]
         if usable and (key not in largest or cell["n_synthetic"] > largest[key]["n_synthetic"]):
             largest[key] = cell
-    return [sentence(cell, _fit_of(cell, fits), context) for cell in largest.values()]
+    several = len({recipe for recipe, *_ in largest}) > 1
+    return [
+        sentence(cell, _fit_of(cell, fits), {**context, **(_own(cell) if several else {})}) for cell in largest.values()
+    ]
+
+
+def _own(cell: dict[str, Any]) -> dict[str, str]:
+    """What a cell knows of its setting, in the place of that of the first trial."""
+    return {"model": cell["recipe"], "init": "", "budget": ""}
 
 
 def sentence(cell: dict[str, Any], fit: Fit | None, context: dict[str, Any]) -> str:
@@ -40,12 +71,29 @@ def sentence(cell: dict[str, Any], fit: Fit | None, context: dict[str, Any]) -> 
     response, worth = next(iter(cell["equivalent"].items()))
     verdict = _verdict(Interval.from_json(worth), beside_real=bool(cell["n_real"]), signs=cell.get("signs", {}))
     replicates = f"{cell['replicates']} replicates" if cell["replicates"] > 1 else "one seed"
-    basis = _basis(fit) if fit is not None and cell["equivalent_by"] == "law" else "inversion"
+    by = cell["equivalent_by"].split(" and ")
+    basis = ", beside ".join(_basis(fit) if fit is not None and source == LAW else source for source in by)
+    basis += "," * (len(by) > 1)
     measured = (
         f", measured to {_images(fit.measured.n_max)} real and {fit.measured.m_max:,.0f} synthetic" if fit else ""
     )
     source = f"{cell['n_synthetic']:,} images from {generator}{fitted} {beside}"
-    return f"{place}, {source} {verdict} ({replicates}, {basis} in {response.replace('_', '-')}{measured})."
+    whole = f"{place}, {source} {verdict} ({replicates}, {basis} in {RESPONSES[response]}{measured})."
+    return " ".join([whole, *(f"{text[:1].upper()}{text[1:]}." for text in budget_limits(cell))])
+
+
+def budget_limits(cell: dict[str, Any]) -> list[str]:
+    """What a cell answers under each budget rule that moves its answer by more than its interval."""
+    return [
+        f"budget-limited: under {other['budget']} it is {Interval.from_json(other['there'])}"
+        + ("" if other["quantity"] == "equivalent" else f" in response to real images alone, here {_here(other)}")
+        for other in cell.get("other_budgets", ())
+        if other["limited"]
+    ]
+
+
+def _here(other: dict[str, Any]) -> str:
+    return str(Interval.from_json(other["here"]))
 
 
 def _basis(fit: Fit) -> str:
@@ -56,11 +104,10 @@ def _basis(fit: Fit) -> str:
 
 def _verdict(worth: Interval, *, beside_real: bool, signs: dict[str, str]) -> str:
     more = "more real images" if beside_real else "real images"
-    if {"more", "less"} <= set(signs.values()):
-        said = "; ".join(f"'{law}' says {SIGNS[sign]}" for law, sign in signs.items())
-        return f"have no verdict, for laws that predict as well disagree ({said}): worth {worth} {more}"
     if worth.censored == "withheld":
         return f"have no measured worth: {worth.reason}"
+    if said := disagreement(signs):
+        return f"have no verdict, for {said}: worth {worth} {more}"
     if worth.censored == "above":
         return f"were worth {worth} {more}, beyond the ladder"
     if worth.high < 0 or (worth.censored == "below" and beside_real):

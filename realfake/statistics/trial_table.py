@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from realfake.laws import Array
+from realfake.responses import MEANS, RESPONSES, SHARES
 from realfake.statistics.regression import Cells
 
 Frame = Any  # a pandas DataFrame or Series, whose own annotations cannot express column access
 REAL_ONLY = "real-only"
-RESPONSES = ("cross_entropy", "error")
 SEEDS = ("subset_seed", "generator_seed", "pool_seed", "trial_seed")
 KEYS = ("recipe", "arm", "n_real", "n_synthetic", "n_generator", "budget", *SEEDS)
 
@@ -104,8 +104,8 @@ def normalised(table: Frame) -> Frame:
     """
     missing = [name for name in ("n_real", "n_synthetic") if name not in table]
     if missing or not any(name in table for name in RESPONSES):
-        needed = missing or ["cross_entropy' or 'error"]
-        raise FitError(f"the table has no column '{needed[0]}'; it needs n_real, n_synthetic and a response")
+        needed = missing[0] if missing else "' or '".join(RESPONSES)
+        raise FitError(f"the table has no column '{needed}'; it needs n_real, n_synthetic and a response")
     if not len(table):
         raise FitError("the table has no rows; it needs one for every trial")
     filled = table.reset_index(drop=True).copy()
@@ -173,8 +173,15 @@ def _refuse_mixed_generators(table: Frame) -> None:
             )
 
 
-def select(table: Frame, *, response: str, arm: str | None = None, recipe: str | None = None) -> Trials:
-    """The rows of one fit from a `normalised` table. Raises FitError where they cannot carry one."""
+def responses_of(table: Frame) -> list[str]:
+    """The responses that a table has numbers of, the main one first; where it has none, those it has columns for."""
+    columns = [name for name in RESPONSES if name in table]
+    return [name for name in columns if _numbers(table[name]).notna().any()] or columns
+
+
+def select(table: Frame, *, response: str = "", arm: str | None = None, recipe: str | None = None) -> Trials:
+    """The rows of one fit from a `normalised` table ("": its main response). Raises FitError where they carry none."""
+    response = response or responses_of(table)[0]
     if response not in table:
         raise FitError(f"the table has no column '{response}'")
     recipe = _only(table["recipe"].unique(), recipe, "recipe")
@@ -226,6 +233,8 @@ def _refuse_unusable(rows: Frame, response: str) -> None:
         raise FitError(f"{response} is not a number in {count} rows; mark diverged trials with status 'diverged'")
     if (values < 0).any():
         raise FitError(f"{response} is {values.min():g} in one row; it cannot be negative")
+    if response in SHARES and (values > 1).any():
+        raise FitError(f"{response} is {values.max():g} in one row; it is a share of 1, so write 0.25 for 25 %")
     if ladder["n_real"].nunique() < 2:
         size = ladder["n_real"].iloc[0]
         raise FitError(f"all real-only trials have n_real {size:g}; one size cannot say what more real images do")
@@ -234,7 +243,7 @@ def _refuse_unusable(rows: Frame, response: str) -> None:
 
 
 def _lifted(rows: Frame, response: str, notes: list[str]) -> Array:
-    """The response with zeros lifted to half an error, so that it has a logarithm."""
+    """The response with zeros lifted, so that it has a logarithm: to half an error, or half the smallest above 0."""
     values = rows[response].to_numpy(float)
     zeros = values <= 0
     if not zeros.any():
@@ -243,7 +252,8 @@ def _lifted(rows: Frame, response: str, notes: list[str]) -> Array:
     if response == "error" and "n_test" in rows:
         known = _numbers(rows["n_test"]).to_numpy(float)
         lift = np.where(known > 0, 0.5 / np.where(known > 0, known, 1.0), lift)
-    notes.append(f"{int(zeros.sum())} trials with {response} 0 count as half an error")
+    half = "an error" if response in MEANS else "the smallest above 0"
+    notes.append(f"{int(zeros.sum())} trials with {response} 0 count as half {half}")
     return np.where(zeros, lift, values)
 
 

@@ -143,6 +143,32 @@ def train(
     }
 
 
+def evaluate(
+    made: Path,
+    trial: Trial,
+    on: Samples,
+    folder: Path,
+    *,
+    accelerator: Any,
+    training: Training,
+    weights: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:
+    """Try the model of a made trial (its folder) on other images of the same classes, and write its predictions.
+
+    Returns the metrics of ``train``. Raises RuntimeError when the images are of other channels or classes.
+    """
+    from safetensors.torch import load_file
+
+    model = build_model(trial.recipe, len(on.classes), on.images.shape[3], on.images.shape[1], weights)
+    model.load_state_dict(load_file(made / "model.safetensors"))
+    model = model.to(accelerator.device)
+    if training.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    probabilities = predict(model, Images.on(accelerator.device, on, model, training.channels_last), accelerator)
+    _write_predictions(folder, probabilities, on)
+    return {"status": "ok", **metrics(probabilities, on.labels)}
+
+
 # ------------------------------------------------------------------------------------------------------ what models see
 
 
@@ -231,12 +257,17 @@ def _features(model: Any, images: Images, accelerator: Any) -> torch.Tensor:
 
 
 def _write(folder: Path, model: nn.Module, history: list[dict], probabilities: np.ndarray, test: Samples) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
     from safetensors.torch import save_file
 
     save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
     (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
+    _write_predictions(folder, probabilities, test)
+
+
+def _write_predictions(folder: Path, probabilities: np.ndarray, test: Samples) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     rows = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), probabilities.shape[1])
     table = pa.table({"id": test.ids, "label": test.labels.astype(np.int32), "probabilities": rows})
     pq.write_table(table, folder / "predictions.parquet")

@@ -18,6 +18,7 @@ from realfake.tracking.runs import (
     DIGEST,
     FITS,
     KIND,
+    OTHER_FITS,
     OUTCOMES,
     SEEDS,
     SETTINGS,
@@ -55,8 +56,17 @@ class Analysed:
 
     @cached_property
     def other_fits(self) -> tuple[dict[str, Any], ...]:
-        """Fits that the analysis keeps beside them."""
-        return tuple((unpacked(FITS, self.tags) or {}).get("alternatives", ()))
+        """Fits of the laws outside the set, as JSON with their draws."""
+        return tuple(self._others.get("other_fits", ()))
+
+    @cached_property
+    def unfitted(self) -> tuple[dict[str, Any], ...]:
+        """The laws that were tried and could not be fitted: recipe, arm, response, law, why."""
+        return tuple(self._others.get("unfitted", ()))
+
+    @cached_property
+    def _others(self) -> Mapping[str, Any]:
+        return unpacked(OTHER_FITS, self.tags) or {}
 
     @cached_property
     def responses(self) -> tuple[str, ...]:

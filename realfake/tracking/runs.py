@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realfake.intervals import Interval
+from realfake.responses import PRINTED, RESPONSES
 from realfake.tracking.texts import TAG_CHARACTERS, packed, split
 
 KIND, STUDY, ADDRESS, DIGEST = "realfake.kind", "realfake.study", "realfake.address", "realfake.digest"
 SUPERSEDED, STATUS, CELLS = "realfake.superseded_by", "realfake.status", "realfake.cells"
-FITS, TRIALS, SETTINGS, WARNINGS = (
+FITS, OTHER_FITS, TRIALS, SETTINGS, WARNINGS = (
     "realfake.statistics.fits",
+    "realfake.statistics.other_fits",
     "realfake.trials",
     "realfake.settings",
     "realfake.warnings",
@@ -26,11 +28,12 @@ FITS, TRIALS, SETTINGS, WARNINGS = (
 NOTE, NAME = "mlflow.note.content", "mlflow.runName"
 REAL_ONLY = "real-only"
 SEEDS = ("subset_seed", "generator_seed", "pool_seed", "trial_seed")
-OUTCOMES = ("error", "cross_entropy", "seconds")  # measured, so metrics only; what was asked for is a parameter too
+OUTCOMES = (*PRINTED, "seconds")  # measured, so metrics only; what was asked for is a parameter too
 NUMBERS = ("n_real", "n_synthetic", "n_generator", "real_budget", "external_budget", "n_test", *SEEDS, *OUTCOMES)
 SIZES = ("n_real", "n_synthetic", "n_generator", "replicates", "diverged")
-MEASURED = ("error", "cross_entropy")
-DERIVED = ("equivalent", "equivalent_from_error", "value", "average_value", "resolution")
+MEASURED = PRINTED
+FROM = {f"equivalent_from_{name}": name for name in MEASURED}  # beside that of the main response
+DERIVED = ("equivalent", *FROM, "value", "average_value", "resolution")
 
 
 @dataclass
@@ -51,7 +54,7 @@ class Run:
 
 def trial_run(record: dict[str, Any], row: dict[str, Any], datasets: Mapping[str, dict[str, Any]]) -> Run:
     """Return a trial as a run. One that diverged has no metrics but its seconds: its numbers mean nothing."""
-    spec, result = record["spec"], record["result"]
+    spec, result = _trial(record["spec"]), record["result"]
     ok = result["status"] == "ok"
     facts = _scalars({**spec.get("recipe", {}), **result, **row, "seconds": record["seconds"]})
     unwanted = ("type", "address", "status", *OUTCOMES)
@@ -67,6 +70,11 @@ def trial_run(record: dict[str, Any], row: dict[str, Any], datasets: Mapping[str
         started=record["started"],
         seconds=record["seconds"],
     )
+
+
+def _trial(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return what an evaluation says as the trial that it is of, with the test set that it is on."""
+    return {**spec["of"], "test": spec["on"]} if spec["type"] == "Evaluation" else spec
 
 
 def curve_runs(study: str, analysis: dict[str, Any]) -> Iterator[Run]:
@@ -98,6 +106,8 @@ def study_run(
 ) -> Run:
     """Return the run that says what a study has found, in tags: sentences, warnings, settings, fits with their draws.
 
+    Every law that was fitted is kept, and why another was not; those that the headline does not stand on apart.
+
     ``rows`` by address name the arm and the recipe of every trial.
     """
     digest = analysis["digest"]
@@ -106,7 +116,8 @@ def study_run(
         **split("realfake.statistics.sentences", analysis.get("sentences", [])),
         **split(WARNINGS, analysis.get("warnings", [])),
         **split(SETTINGS, analysis.get("settings", {})),
-        **packed(FITS, {name: analysis.get(name, []) for name in ("fits", "alternatives")}),
+        **packed(FITS, {"fits": analysis.get("fits", [])}),
+        **packed(OTHER_FITS, {name: analysis.get(name, []) for name in ("other_fits", "unfitted")}),
         **packed(TRIALS, _members(records, rows)),
     }
     address = _named("study", study, digest)
@@ -130,7 +141,7 @@ def flat(cell: dict[str, Any]) -> dict[str, Any]:
     equivalents = dict(cell.get("equivalent", {}))
     first = next(iter(equivalents), "")
     intervals = {**cell, "equivalent": equivalents.get(first)}
-    intervals["equivalent_from_error"] = equivalents.get("error") if first != "error" else None
+    intervals |= {name: equivalents.get(response) if response != first else None for name, response in FROM.items()}
     row = {name: cell[name] for name in ("arm", "recipe", *SIZES) if name in cell}
     row["equivalent_by"] = cell.get("equivalent_by", "")
     for name in (*MEASURED, *DERIVED):
@@ -139,10 +150,14 @@ def flat(cell: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def columns() -> list[str]:
-    """Return the names in ``flat``, in the order of a table."""
-    measured = [f"{name}{side}" for name in MEASURED for side in ("", "_low", "_high")]
-    derived = [f"{name}{side}" for name in DERIVED for side in ("", "_low", "_high", "_censored", "_bound")]
+def columns(responses: Iterable[str] = tuple(RESPONSES)) -> list[str]:
+    """Return the names in ``flat`` of these responses, the main one first, in the order of a table."""
+    first, *others = responses
+    told = [name for name in MEASURED if name in (first, *others)]
+    measured = [f"{name}{side}" for name in told for side in ("", "_low", "_high")]
+    unasked = [name for name, response in FROM.items() if response not in others]
+    names = [name for name in DERIVED if name not in unasked]
+    derived = [f"{name}{side}" for name in names for side in ("", "_low", "_high", "_censored", "_bound")]
     return ["arm", "recipe", *SIZES, *measured, "equivalent_by", *derived]
 
 

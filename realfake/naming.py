@@ -1,0 +1,121 @@
+"""The names of arms and recipes: what made a trial's images and how it was trained, told apart as far as they differ.
+
+A field is part of a name where trials of one size differ in it; one that merely follows the size is not.
+"""
+
+from typing import Any
+
+from realfake.spec import (
+    ClosedSet,
+    Dataset,
+    External,
+    Generator,
+    Pool,
+    Procedural,
+    Recipe,
+    Relabel,
+    Repeat,
+    Spec,
+    Translation,
+    Trial,
+    address,
+    real_of,
+    root_generator,
+)
+from realfake.values import Value, fields
+
+REAL_ONLY = "real-only"
+MIXING = ("mixing", "synthetic_weight", "synthetic_share")
+
+
+def pools_of(trial: Trial) -> list[Pool]:
+    """Return the pools that a trial draws on."""
+    return [part.of for part in trial.synthetic if isinstance(part.of, Pool)]
+
+
+def test_name(dataset: Dataset) -> str:
+    """Return what a test set is called: its name, and its split where that is not "test"."""
+    return dataset.name if dataset.split == "test" else f"{dataset.name} ({dataset.split})"
+
+
+def arms(trials: tuple[Trial, ...]) -> dict[str, str]:
+    """Return the name of every trial's arm: what made its synthetic images, and what tells it from the other arms.
+
+    A field is part of the name where trials of one size differ in it; one that merely follows the size is not.
+    """
+    return _named(trials, _base, lambda t: {k: v for p in pools_of(t) for k, v in _settings(p).items()} | _mixing(t))
+
+
+def recipes(trials: tuple[Trial, ...]) -> dict[str, str]:
+    """Return the name of every trial's recipe: the model, and what tells it from the other recipes of the study."""
+    return _named(trials, lambda t: t.recipe.model, lambda t: _recipe_settings(t.recipe))
+
+
+def _named(trials: tuple[Trial, ...], base: Any, settings: Any) -> dict[str, str]:
+    found = [(address(t), (base(t), t.n_real, t.n_synthetic), settings(t)) for t in trials]
+    seen: dict[tuple, set] = {}
+    for _, place, setting in found:
+        for key, value in setting.items():
+            seen.setdefault((place, key), set()).add(value)
+    telling = {(place[0], key) for (place, key), values in seen.items() if len(values) > 1}
+    return {
+        name: " ".join([place[0], *(_told(k, v) for k, v in setting.items() if (place[0], k) in telling)])
+        for name, place, setting in found
+    }
+
+
+def _told(key: str, value: str) -> str:
+    return value if key == "budget" else f"{key}={value}"
+
+
+def _base(trial: Trial) -> str:
+    kinds = [_kind(pool.generator) + ("" if _strict(trial, pool) else " leaky") for pool in pools_of(trial)]
+    return " + ".join(dict.fromkeys(kinds)) or REAL_ONLY
+
+
+def _kind(generator: Generator) -> str:
+    match generator:
+        case ClosedSet():
+            return "closed-set"
+        case Repeat():
+            return "repeat"
+        case Relabel():
+            return f"{_kind(generator.generator)} permuted"
+        case Procedural():
+            return "rendered"
+        case Translation():
+            chosen = "PTL" if generator.distances else "random"
+            return f"{chosen} {generator.translator}"
+
+
+def _strict(trial: Trial, pool: Pool) -> bool:
+    """Say whether the generator saw nothing but the real images that the trial itself is trained on."""
+    seen, mine = real_of(pool.generator), trial.real
+    if seen is None or mine is None:
+        return True
+    return seen.of == mine.of and (seen.seed, seen.by) == (mine.seed, mine.by) and seen.size <= mine.size
+
+
+def _settings(pool: Pool) -> dict[str, str]:
+    root = root_generator(pool.generator)
+    own = {**_plain(root, skip=("seed",)), **_plain(pool, skip=("seed",))}
+    if isinstance(root, Translation) and isinstance(root.virtual.of, Pool):
+        own |= {f"virtual {key}": value for key, value in _settings(root.virtual.of).items()}
+    return own
+
+
+def _mixing(trial: Trial) -> dict[str, str]:
+    """Return how synthetic images are mixed in: of the arm, for without any there is nothing to mix."""
+    return {name: str(getattr(trial.recipe, name)) for name in MIXING} if trial.synthetic else {}
+
+
+def _recipe_settings(recipe: Recipe) -> dict[str, str]:
+    rule, amount = recipe.budget.split("=")
+    rest = _plain(recipe, skip=("model", "examples_seen", "epochs", "real_examples_seen", *MIXING))
+    return {"budget": f"{amount} {rule.replace('_', ' ')}", **rest}
+
+
+def _plain(value: Value, skip: tuple[str, ...]) -> dict[str, str]:
+    shown = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in skip}
+    named = {k: v.name if isinstance(v, External) else v for k, v in shown.items()}
+    return {k: str(v) for k, v in named.items() if not isinstance(v, Spec)}

@@ -1,0 +1,116 @@
+"""What specs need that is not made yet: everything that they hold, down to the shards of every pool.
+
+One listing a pool. Which of it is ready, and what a failure blocks, is in ``board``.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from realfake.samples import SHARD_ROWS
+from realfake.spec import (
+    ClosedSet,
+    Distances,
+    Evaluation,
+    Pool,
+    Spec,
+    Subset,
+    Translation,
+    Trial,
+    address,
+    root_generator,
+)
+from realfake.store import Store
+from realfake.synthesis import missing
+
+Fitted = ClosedSet | Translation  # generators that are fitted before they can be sampled
+Sharded = Pool | Distances
+
+
+@dataclass
+class Needs:
+    """What has no record yet. ``shards`` are the missing first indices of everything sharded that a spec uses."""
+
+    trials: dict[str, Trial]
+    fits: dict[str, Fitted]
+    pools: dict[str, Sharded]
+    shards: dict[str, set[int]]
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether everything is made."""
+        return not (self.specs or any(self.shards.values()))
+
+    @property
+    def specs(self) -> dict[str, Spec]:
+        """Everything that is trained or evaluated in a lane, by address."""
+        return {**self.fits, **self.trials, **self.evaluations}
+
+    @property
+    def images(self) -> int:
+        """How many synthetic images are missing (whole shards)."""
+        return self._rows(Pool)
+
+    @property
+    def distances(self) -> int:
+        """How many distances of images are missing (whole shards)."""
+        return self._rows(Distances)
+
+    def _rows(self, kind: type) -> int:
+        return SHARD_ROWS * sum(len(lacking) for name, lacking in self.shards.items() if type(self.pools[name]) is kind)
+
+
+def needs(specs: Iterable[Spec], store: Store, verify: bool = True) -> Needs:
+    """Return what these specs need that is not made: trials, evaluations, missing or corrupt shards, generators.
+
+    What only a made thing was made from is not needed: a generator none of whose images is missing, a critic whose
+    distances are there.
+    """
+    found = Needs({}, {}, {}, {})
+    volumes: dict[str, int] = {}
+    todo = deque(specs)
+    while todo:
+        spec = todo.popleft()
+        if isinstance(spec, Subset):
+            todo += _shards(spec, store, verify, found, volumes)
+        elif isinstance(spec, Trial):
+            todo += spec.synthetic
+            if not store.record(spec):
+                found.trials[address(spec)] = spec
+        elif isinstance(spec, Evaluation) and not store.record(spec):
+            found.evaluations[address(spec)] = spec
+            todo.append(spec.of)
+        elif isinstance(spec, Fitted) and not store.record(spec):
+            found.fits[address(spec)] = spec
+            todo += foundations(spec)
+    return found
+
+
+def foundations(spec: Spec) -> tuple[Spec, ...]:
+    """Return what must be made before a spec can be: subsets of what is sharded, and specs with a record."""
+    match spec:
+        case Trial():
+            return spec.synthetic
+        case Evaluation():
+            return (spec.of,)
+        case Translation():
+            return (root_generator(spec.virtual.of.generator), *filter(None, [spec.distances]))  # type: ignore[union-attr]
+        case Pool():
+            return (root_generator(spec.generator),)
+        case Distances():
+            return (spec.critic,)
+    return ()
+
+
+def _shards(part: Subset, store: Store, verify: bool, found: Needs, volumes: dict[str, int]) -> list[Spec]:
+    """Note which shards of a prefix are missing; return what those need in their turn."""
+    name = address(part.of)
+    if not isinstance(part.of, Sharded) or volumes.get(name, 0) >= part.size:
+        return []
+    volumes[name] = part.size
+    found.pools[name], found.shards[name] = part.of, set(missing(store, part.of, part.size, verify))
+    if not found.shards[name]:
+        return []
+    images = [Subset(of=part.of.of, size=part.size)] if isinstance(part.of, Distances) else []
+    return [*foundations(part.of), *images]

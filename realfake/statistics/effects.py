@@ -1,0 +1,149 @@
+"""The verdict on every effect of a study: supported, contradicted, equivalent to none, or undecided.
+
+The sum of an effect's terms is taken within every replicate (the trials of one subset seed), so that what replicates
+share cancels; over replicates it has a Student t interval. Verdicts are those of ``claims``, by Holm's step-down over
+all effects that were declared, those without an answer included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from realfake.effects import Effect, Term
+from realfake.intervals import Interval, withheld
+from realfake.spec import Study, address
+from realfake.statistics.claims import ALPHA, holm
+from realfake.statistics.trial_table import REAL_ONLY
+from realfake.values import SpecError, nearest
+
+
+def judge_effects(effects: Sequence[Effect], rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row of plain values for each effect, in the order given, as ``claims.judge`` does for claims.
+
+    ``rows`` are those of the table of trials. An effect with fewer than two replicates that have all its terms is
+    undecided and says so.
+    """
+    cells = _cells(rows)
+    found = [_sums(effect, cells) for effect in effects]
+    p_values = [_p_values(effect, values) for effect, values in zip(effects, found, strict=True)]
+    adjusted, alphas = holm([min(p.values(), default=1.0) for p in p_values])
+    return [_row(*one) for one in zip(effects, found, p_values, adjusted, alphas, strict=True)]
+
+
+def refuse_unknown_cells(study: Study) -> None:
+    """Refuse effects about cells that the trials of a study do not have, before they run: SpecError."""
+    from realfake import naming
+
+    arms = naming.arms(study.trials)
+    tried = [(trial, trial.test) for trial in study.trials] + [(e.of, e.on) for e in study.evaluations]
+    known = {
+        (naming.test_name(test), arms[address(trial)], trial.n_real, trial.n_synthetic)
+        for trial, test in tried
+        if trial.added is None
+    }
+    tests = {test for test, *_ in known}
+    for effect, term in ((one, term) for one in study.effects for term in one.terms):
+        test = term.test or (next(iter(tests)) if len(tests) == 1 else "")
+        arm = term.arm or naming.REAL_ONLY
+        if (test, arm, term.n_real, term.n_synthetic) not in known:
+            names = {name for _, name, *_ in known} if arm not in arms.values() else set()
+            hint = nearest(arm, names) if names else f"tests: {', '.join(sorted(tests))}"
+            raise SpecError(f"Effect {effect.name!r}: the study has no trial for {_written(term)}; {hint}")
+
+
+Cells = dict[tuple[str, str, int, int], dict[int, list[Mapping[str, Any]]]]  # test, arm, sizes; seed; trials
+
+
+def _cells(rows: Iterable[Mapping[str, Any]]) -> Cells:
+    cells: Cells = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row["status"] == "ok" and not str(row["address"]).endswith(":target"):
+            place = (row.get("test", ""), row["arm"], int(row["n_real"]), int(row["n_synthetic"]))
+            cells[place][int(row["subset_seed"])].append(row)
+    return cells
+
+
+def _sums(effect: Effect, cells: Cells) -> np.ndarray:
+    """Return the sum of the terms in every replicate that has them all ``(replicates,)``."""
+    of_terms = [_of_term(term, cells) for term in effect.terms]
+    seeds = set.intersection(*(set(values) for values in of_terms))
+    return np.array([sum(values[seed] for values in of_terms) for seed in sorted(seeds)])
+
+
+def _of_term(term: Term, cells: Cells) -> dict[int, float]:
+    arm = term.arm or REAL_ONLY
+    tests = {test for test, _, _, _ in cells}
+    test = term.test or (next(iter(tests)) if len(tests) == 1 else "")
+    means = {}
+    for seed, trials in cells.get((test, arm, term.n_real, term.n_synthetic), {}).items():
+        values = [_number(trial.get(term.measure)) for trial in trials]
+        if values and all(math.isfinite(value) for value in values):
+            means[seed] = term.weight * float(np.mean(values))
+    return means
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _p_values(effect: Effect, values: np.ndarray) -> dict[str, float]:
+    """Return the two-sided p of each verdict; nothing where there is no spread to judge by."""
+    from scipy.stats import t
+
+    if len(values) < 2 or not values.std():
+        return {}
+    sign = 1.0 if effect.direction == "above" else -1.0
+    error, degrees = values.std(ddof=1) / math.sqrt(len(values)), len(values) - 1
+    away = sign * (values.mean() - effect.bound)
+    beyond, short = t.sf(away / error, degrees), t.cdf(away / error, degrees)
+    none = max(t.sf((away + d) / error if d > 0 else -(away + d) / error, degrees) for d in _ends(effect))
+    one_sided = {"supported": beyond, "contradicted": short, "equivalent to none": none}
+    return {verdict: min(1.0, 2 * float(p)) for verdict, p in one_sided.items()}
+
+
+def _ends(effect: Effect) -> tuple[float, float]:
+    return effect.smallest_effect, -effect.smallest_effect
+
+
+def _row(
+    effect: Effect, values: np.ndarray, p_values: dict[str, float], adjusted: float, alpha: float
+) -> dict[str, Any]:
+    estimate = _interval(values, alpha)
+    given = [verdict for verdict, p in p_values.items() if adjusted <= ALPHA and p <= alpha]
+    measures = list(dict.fromkeys(term.measure for term in effect.terms))
+    return {
+        "name": effect.name,
+        "quantity": ", ".join(measures),
+        "direction": effect.direction,
+        "bound": effect.bound,
+        "smallest_effect": effect.smallest_effect,
+        "points": [_written(term) for term in effect.terms],
+        "estimate": estimate.to_json(),
+        "level": 1 - alpha,
+        "p": adjusted,
+        "verdict": given[0] if given else "undecided",
+        "why": f"{' '.join(_written(term) for term in effect.terms)}: {estimate} over {len(values)} replicates",
+        "basis": "replicates",
+    }
+
+
+def _interval(values: np.ndarray, alpha: float) -> Interval:
+    from scipy.stats import t
+
+    if len(values) < 2:
+        return withheld(f"{len(values)} replicates have all of it, and two are needed")
+    half = float(t.ppf(1 - alpha / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    mean = float(values.mean())
+    return Interval(mean, mean - half, mean + half)
+
+
+def _written(term: Term) -> str:
+    sign = "+" if term.weight > 0 else "−"
+    size = "" if abs(term.weight) == 1 else f"{abs(term.weight):g}·"
+    where = f" on {term.test}" if term.test else ""
+    return f"{sign} {size}{term.measure} at {term.n_real:,} + {term.n_synthetic:,} ({term.arm or REAL_ONLY}){where}"

@@ -1,0 +1,192 @@
+"""Object detection: the training loop, and the same look at a test set for a trial and for evaluations of it.
+
+Which rows a step sees is in ``batches``, how in ``views``, which network in ``detectors``; what is measured of its
+detections in ``detection_measures``. Nothing here selects anything on the test set.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from realfake.objects import Objects
+from realfake.resources import Training
+from realfake.samples import Samples, seed_of
+from realfake.spec import DetectionRecipe, Trial, address
+from realfake.tasks.batches import plan
+from realfake.tasks.classification import HISTORY_LINES, learning_rate
+from realfake.tasks.detection_measures import measures
+from realfake.tasks.detectors import build_detector, load_detector, save_detector
+from realfake.tasks.feature_gaussians import population_gaussians, read_gaussian, write_gaussian
+from realfake.tasks.views import Scenes, view
+from realfake.values import SpecError
+
+__all__ = ["evaluate", "load", "read_gaussian", "train"]
+
+
+def train(
+    trial: Trial,
+    real: Samples | None,
+    synthetic: Sequence[Samples],
+    test: Samples,
+    folder: Path,
+    report: Callable[[dict[str, Any]], None],
+    *,
+    accelerator: Any,
+    training: Training,
+    weights: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:
+    """Train for exactly the recipe's budget, look at the test set once, and return what came out.
+
+    Writes model.safetensors, history.jsonl, gaussian.npz (of the training population's features) and
+    detections.parquet (of the test set) into ``folder``. A loss or a weight that is not finite gives ``{"status":
+    "diverged", "step": …}``: a result, not an error. Initial weights come from torch's global random state, which the
+    caller seeds. With several workers each one takes a slice of every batch and gradients are averaged. Weights are
+    always channels last. Raises SpecError when the samples do not fit together or have no boxes.
+    """
+    recipe, workers, device = _recipe(trial), accelerator.num_processes, accelerator.device
+    samples = _together(trial, real, synthetic, test)
+    n_real = len(real) if real else 0
+    schedule = plan(recipe, n_real, len(samples) - n_real, seed_of("batches", address(trial)))
+    if schedule.examples // schedule.steps < workers:
+        raise SpecError(f"Recipe.batch_size={recipe.batch_size} is too small for {workers} workers; give them fewer")
+
+    model = build_detector(recipe, len(samples.classes), samples.images.shape[3], weights).to(device)
+    scenes = Scenes.on(device, samples)
+    learned = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=0.0, weight_decay=recipe.weight_decay, fused=True)
+    network = accelerator.prepare(torch.compile(model) if training.compile else model)
+    losses = torch.zeros(schedule.steps, device=device)
+    every = math.ceil(schedule.steps / HISTORY_LINES)
+    history: list[dict[str, Any]] = []
+    real_seen = reported = 0
+
+    model.train()
+    started = time.perf_counter()
+    for step in range(schedule.steps):
+        rate = learning_rate(step, schedule.steps, recipe.learning_rate)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        whole = view(schedule, step, recipe.augment)
+        real_seen += int((whole.rows < n_real).sum())
+        part = whole.slice(accelerator.process_index, workers)
+        among = (scenes.truth(whole), workers) if workers > 1 else None
+        targets = model.targets(scenes.truth(part), torch.from_numpy(part.weights), scenes.size, device, among)
+        with accelerator.autocast():
+            loss = network(scenes.images(part), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses[step] = loss.detach()  # stays on the device: reading it every step would stall a GPU
+        if (step + 1) % every == 0 or step + 1 == schedule.steps:
+            since = accelerator.reduce(losses[reported : step + 1], "mean")
+            if not since.isfinite().all():
+                return {"status": "diverged", "step": reported + int((~since.isfinite()).nonzero()[0]) + 1}
+            reported = step + 1
+            history.append({"step": reported, "loss": float(since.mean()), "learning_rate": rate})
+            report({**history[-1], "done": reported, "total": schedule.steps, "examples_seen": schedule.span(step)[1]})
+    seconds = time.perf_counter() - started
+
+    if not all(bool(weight.isfinite().all()) for weight in learned):
+        return {"status": "diverged", "step": schedule.steps}
+    if not accelerator.is_main_process:
+        return {}
+    (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
+    return {
+        "status": "ok",
+        **_judge(model, recipe, samples, n_real, test, folder),
+        "steps": schedule.steps,
+        "examples_seen": schedule.examples,
+        "real_examples_seen": real_seen,
+        "train_seconds": seconds,
+        "examples_per_second": schedule.examples / seconds,
+    }
+
+
+def evaluate(
+    made: Path,
+    trial: Trial,
+    on: Samples,
+    folder: Path,
+    *,
+    accelerator: Any,
+    training: Training,
+    weights: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:
+    """Try the detector of a made trial (its folder) on other images of the same classes; writes detections.parquet.
+
+    Returns the measures of ``train``, by the trial's own Gaussian. Raises SpecError for other classes, images without
+    boxes, and a trial without a model.
+    """
+    _check(trial, on, on)
+    model = load(made, trial, accelerator.device)
+    if model.classes != len(on.classes):
+        raise SpecError(
+            f"{address(trial)} tells {model.classes} classes apart, and these images have {len(on.classes)}; "
+            "evaluate it on a dataset of its own classes"
+        )
+    return {"status": "ok", **_look(model, _recipe(trial), on, made / "gaussian.npz", folder)}
+
+
+def load(folder: Path, trial: Trial, device: torch.device | str = "cpu") -> Any:
+    """Return a trial's detector in evaluation mode. Raises SpecError when there is none because it diverged."""
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise SpecError(f"{address(trial)} has no model in {folder}, as when it diverged; lower its learning_rate")
+    return load_detector(path, _recipe(trial), device)
+
+
+def _judge(
+    model: Any, recipe: DetectionRecipe, samples: Samples, n_real: int, test: Samples, folder: Path
+) -> dict[str, Any]:
+    """Save the model and the Gaussian of what it finds in its training images, then look at the test set."""
+    save_detector(model, folder / "model.safetensors")
+    fitted_on = samples if recipe.distance.fitted_on == "all" else samples.take(slice(0, n_real))
+    write_gaussian(folder / "gaussian.npz", population_gaussians(model, fitted_on, recipe), recipe.distance.fitted_on)
+    return _look(model, recipe, test, folder / "gaussian.npz", folder)
+
+
+def _look(model: Any, recipe: DetectionRecipe, test: Samples, gaussian: Path, folder: Path) -> dict[str, Any]:
+    import pyarrow.parquet as pq
+
+    found, table = measures(model, test, read_gaussian(gaussian), recipe)
+    pq.write_table(table, folder / "detections.parquet")
+    return found
+
+
+def _recipe(trial: Trial) -> DetectionRecipe:
+    if not isinstance(trial.recipe, DetectionRecipe):
+        raise SpecError(f"{address(trial)} is to find objects, and its recipe is a Recipe; write a DetectionRecipe")
+    return trial.recipe
+
+
+def _together(trial: Trial, real: Samples | None, synthetic: Sequence[Samples], test: Samples) -> Samples:
+    """Return real and synthetic samples one after the other; raises SpecError if any do not match the test set."""
+    parts = ([real] if real else []) + list(synthetic)
+    for part in (*parts, test):
+        _check(trial, part, test)
+        if part is not test and part.images.shape[1:] != parts[0].images.shape[1:]:
+            raise SpecError(
+                f"{address(trial)}: training images are {part.images.shape[1:]} and {parts[0].images.shape[1:]} "
+                "(height, width, channels), and a batch needs one size; see Dataset(pixels=…)"
+            )
+    images, labels, ids = (np.concatenate([getattr(p, name) for p in parts]) for name in ("images", "labels", "ids"))
+    objects = Objects.joined([part.objects for part in parts if part.objects is not None])
+    return Samples(images, labels, ids, test.classes, objects)
+
+
+def _check(trial: Trial, part: Samples, test: Samples) -> None:
+    if part.objects is None:
+        raise SpecError(
+            f"{address(trial)} is to find objects, and some of its images come without boxes; give a dataset with boxes"
+        )
+    if part.classes != test.classes or part.images.shape[3] != test.images.shape[3]:
+        raise SpecError(
+            f"{address(trial)}: training images have {part.images.shape[3]} channels and classes {part.classes}, test "
+            f"images {test.images.shape[3]} and {test.classes}; a trial needs the same of both"
+        )
