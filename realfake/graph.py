@@ -22,26 +22,25 @@ class Spec(Value):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.kind = cls.__name__.lower()
-        # by address: fields of fields would be walked anew at every mention, exponentially along a chain of rounds
-        cls.__hash__, cls.__eq__, cls.__repr__ = _hash, _equal, _shown
+        for name in ("__hash__", "__eq__", "__repr__"):  # instead of the ones that dataclass has just made
+            setattr(cls, name, getattr(Spec, name))
+
+    # By address: fields of fields would be walked anew at every mention, exponentially along a chain of rounds.
+
+    def __hash__(self) -> int:
+        return hash(address(self))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and type(other) is type(self) and address(other) == address(self)
+
+    def __repr__(self) -> str:
+        """Show the fields, with what is held inside those by address."""
+        parts = ", ".join(f"{field.name}={_brief(getattr(self, field.name))}" for field in fields(self))
+        return f"{type(self).__name__}({parts})"
 
     def canonical(self, full: bool) -> list[Any]:
         """Return the address: whoever holds a spec holds that, not its fields."""
         return ["spec", address(self)]
-
-
-def _hash(spec: Spec) -> int:
-    return hash(address(spec))
-
-
-def _equal(spec: Spec, other: object) -> bool:
-    return type(other) is type(spec) and address(other) == address(spec)
-
-
-def _shown(spec: Spec) -> str:
-    """Return the fields, with what is held inside those by address."""
-    parts = ", ".join(f"{field.name}={_brief(getattr(spec, field.name))}" for field in fields(spec))
-    return f"{type(spec).__name__}({parts})"
 
 
 def _brief(value: Any) -> str:

@@ -62,7 +62,7 @@ def trials(
 
 def _with_measured(table: pd.DataFrame) -> pd.DataFrame:
     """The table without the responses that it holds no number of."""
-    kept = measured(name for name in RESPONSES if int(table[name].count()))
+    kept = measured(name for name in RESPONSES if len(table[name].dropna()))
     return table.drop(columns=[name for name in RESPONSES if name not in kept])
 
 

@@ -115,8 +115,8 @@ class Relabel(Spec):
 class Procedural(Spec):
     """A renderer: aerial scenes of people, drawn with exact boxes and masks. It sees no real image.
 
-    ``domain`` names one of ``realfake.aerial.domains``; ``gap`` widens what sets synthetic people apart from real ones
-    beyond style (0: drawn by one routine); ``zoom`` is how many times larger than usual people are.
+    ``domain`` is one of ``realfake.aerial``; ``gap`` widens what sets synthetic people apart beyond style (0: all are
+    drawn by one routine); ``zoom`` is how many times larger than usual people are.
     """
 
     domain: str = "synthetic"
@@ -273,8 +273,7 @@ class Evaluation(Spec):
     def check(self) -> None:
         if any(subset.of == self.on for subset in real_budget(self.of)):
             raise SpecError(
-                f"Evaluation: {self.on.name!r} ({self.on.split}) is also trained on, directly or through a generator; "
-                "evaluate on another split"
+                f"Evaluation: {self.on.name!r} ({self.on.split}) is also trained on; evaluate on another split"
             )
 
 

@@ -5,8 +5,8 @@
 A pilot of 8 trials, then rounds of 4, each of the trials that narrow this one interval most, until there are 16: a
 third of the quickstart's. What the quickstart has made already is not made again; the rest takes about 7 minutes.
 
-Result 2026-11-21: worth 327 [39, 609] more real images, where the quickstart's 48 trials say 363 [246, 497]. A third of
-the trials was too few for real noise: one replicate of most cells tells little of how much trials differ.
+Result 2026-11-21: worth 327 [39, > 1,400] more real images, where the quickstart's 48 trials say 363 [233, 497]. A
+third of the trials was too few for real noise: one replicate of most cells tells little of how much trials differ.
 """
 
 from realfake import Adaptive, ClosedSet, Dataset, Pool, Recipe, Study, Subset, Trial

@@ -5,8 +5,8 @@
 9 generators, 18,432 images, 48 trials; 6 to 8 minutes on two cores. Images are not varied (augment="none"): in a probe
 random shifts were worth more than synthetic images, and made their worth vanish (LOG.md).
 
-Result 2026-11-21: 3,200 images from a generator fitted on 200 real ones were worth 363 [246, 497] more real images
-beside these 200; 800 from one fitted on 50 were worth 33 [25, 60] beside these 50, three in four of them being copies.
+Result 2026-11-21: 3,200 images from a generator fitted on 200 real ones were worth 363 [233, 497] more real images
+beside these 200; 800 from one fitted on 50 were worth 33 [8, 60] beside these 50, three in four of them being copies.
 """
 
 from realfake import ClosedSet, Dataset, Pool, Recipe, Study, Subset, Trial
