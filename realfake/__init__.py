@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from realfake.representation.distances import train2test as train2test
     from realfake.resources import Where as Where
     from realfake.spec import Adaptive as Adaptive
+    from realfake.spec import Choice as Choice
     from realfake.spec import ClosedSet as ClosedSet
     from realfake.spec import Dataset as Dataset
     from realfake.spec import DetectionRecipe as DetectionRecipe
@@ -67,9 +68,9 @@ _HOME = {
     "representation.distances": ("train2test",),
     "resources": ("Where",),
     "spec": (
-        *("Adaptive", "ClosedSet", "Dataset", "DetectionRecipe", "DistanceRule", "Distances", "Evaluation", "External"),
-        *("Pool", "Procedural", "Recipe", "Relabel", "Repeat", "Study", "Subset", "Translation", "Trial", "address"),
-        "real_budget",
+        *("Adaptive", "Choice", "ClosedSet", "Dataset", "DetectionRecipe", "DistanceRule", "Distances", "Evaluation"),
+        *("External", "Pool", "Procedural", "Recipe", "Relabel", "Repeat", "Study", "Subset", "Translation", "Trial"),
+        *("address", "real_budget"),
     ),
     "store": ("Store",),
     "values": ("SpecError",),

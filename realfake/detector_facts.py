@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from realfake import generators, naming
+from realfake import generators, naming, records
 from realfake.generators import translation
 from realfake.report import detection_tables as tables
 from realfake.report.figures import Frame
@@ -97,7 +97,7 @@ def _looks(study: Study, store: Store) -> Iterator[dict[str, Any]]:
     """A row for every detector and test set that was made, in the order of the study."""
     names, recipe = _arms(study), naming.recipes(study.trials)
     specs = [(trial, trial.test, trial) for trial in study.trials]
-    specs += [(evaluation.of, evaluation.on, evaluation) for evaluation in study.evaluations]
+    specs += [(evaluation.of, evaluation.on, evaluation) for evaluation in records.tried_on(study)]
     for trial, on, spec in specs:
         record = store.record(spec) if isinstance(trial.recipe, DetectionRecipe) else None
         if record is not None:
@@ -123,7 +123,7 @@ def _arms(study: Study) -> dict[str, str]:
 
 
 def _test_sets(study: Study) -> list[Dataset]:
-    return list(dict.fromkeys([*(t.test for t in study.trials), *(e.on for e in study.evaluations)]))
+    return list(dict.fromkeys([*(t.test for t in study.trials), *(e.on for e in records.tried_on(study))]))
 
 
 def read_detections(store: Store, name: str) -> Seen:

@@ -95,12 +95,20 @@ def foundations(spec: Spec) -> tuple[Spec, ...]:
         case Evaluation():
             return (spec.of,)
         case Translation():
-            return (root_generator(spec.virtual.of.generator), *filter(None, [spec.distances]))  # type: ignore[union-attr]
+            virtual = root_generator(spec.virtual.of.generator)  # type: ignore[union-attr]
+            return (virtual, *filter(None, [spec.distances]), *_rounds_before(spec))
         case Pool():
             return (root_generator(spec.generator),)
         case Distances():
             return (spec.critic,)
     return ()
+
+
+def _rounds_before(spec: Translation) -> list[Spec]:
+    """Return what the critic was trained on, and the rounds that made it: their people, and which images are taken."""
+    parts = spec.critic.synthetic if spec.critic else ()
+    makers = [part.of.generator for part in parts if isinstance(part.of, Pool)]
+    return [*parts, *(maker for maker in makers if isinstance(maker, Translation))]
 
 
 def _shards(part: Subset, store: Store, verify: bool, found: Needs, volumes: dict[str, int]) -> list[Spec]:

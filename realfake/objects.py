@@ -52,10 +52,9 @@ class Objects:
         """
         start = np.concatenate([[0], np.cumsum([len(b) for b in boxes])]).astype(np.int64)
         box = np.concatenate([np.asarray(b, np.float64).reshape(-1, 4) for b in boxes] or [np.empty((0, 4))])
-        if not (box[:, 2:] > 0).all():
-            raise ValueError(
-                f"{int((box[:, 2:] <= 0).any(1).sum())} boxes have no positive width and height; drop them"
-            )
+        sized = (box[:, 2:] > 0).all(axis=1)  # False for NaN too
+        if not sized.all():
+            raise ValueError(f"{int((~sized).sum())} boxes have no positive width and height; drop them")
         g = len(box)
         label = np.zeros(g, np.int64) if labels is None else _flat(labels, np.int64)
         crowd = np.zeros(g, bool) if crowds is None else _flat(crowds, bool)

@@ -5,19 +5,8 @@ All that changes a number is here, nothing about devices is. The loops that foll
 
 from typing import Literal
 
-from realfake.graph import Spec
+from realfake.outside import External
 from realfake.values import SpecError, Value, at_least, within
-
-
-class External(Spec):
-    """Weights from elsewhere: a timm name ("resnet18.a1_in1k") or a file, named by the sha256 of its content.
-
-    ``n_images`` is the external budget: how many real images those weights have seen (None: unknown).
-    """
-
-    name: str
-    fingerprint: str = ""
-    n_images: int | None = None
 
 
 class Recipe(Value):

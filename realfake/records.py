@@ -5,6 +5,7 @@ the table is in ``statistics``.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from realfake.naming import recipes as recipes
 from realfake.naming import test_name
 from realfake.responses import OF_CLASSIFIERS, RESPONSES
 from realfake.spec import (
+    Choice,
     ClosedSet,
     Dataset,
     DetectionRecipe,
@@ -33,7 +35,8 @@ from realfake.spec import (
 from realfake.store import Store
 
 OF_DETECTORS = ("average_precision", "ap_t2t", "distance_", "distribution_gap", "rho_", "n_population")
-Tried = tuple[Trial, Dataset, dict[str, Any]]  # a trial, the test set that it was tried on, and the record of that
+Pair = tuple[Trial, dict[str, Any]]  # a trial, and its row
+Tried = tuple[Trial, Dataset, dict[str, Any]]  # the same, with the test set between them
 
 
 def table(
@@ -48,20 +51,29 @@ def table(
     ``evaluations`` add a row each. Where there are several test sets, the recipe of a row says which; where images of
     the tested domain were ``added`` to the real ones, see ``in_target_images``.
     """
-    trials, evaluations = tuple(trials), tuple(evaluations)
-    arm, recipe = arms(named_among or trials), recipes(named_among or trials)
-    tried = list(_tried(trials, evaluations, store))
+    trials = tuple(trials)
+    return [row for _, row in _pairs(trials, store, named_among or trials, evaluations)]
+
+
+def _pairs(
+    trials: tuple[Trial, ...], store: Store, among: tuple[Trial, ...], evaluations: Iterable[Evaluation]
+) -> list[Pair]:
+    evaluations = tuple(evaluations)
+    arm, recipe = arms(among), recipes(among)
     tests = {trial.test for trial in trials} | {evaluation.on for evaluation in evaluations}
-    rows = []
-    for trial, test, record in tried:
+    tried = []
+    for trial, test, record in _tried(trials, evaluations, store):
         where = f" on {test_name(test)}" if len(tests) > 1 else ""
         name = address(trial)
         row = {**sizes(trial), "arm": arm[name], "recipe": recipe[name] + where, "test": test_name(test)}
-        rows.append({**row, **_measured(trial, record), **_of_detector(trial, record, store)})
-    return [
-        *(row for row, (trial, _, _) in zip(rows, tried, strict=True) if trial.added is None),
-        *in_target_images(rows, tried),
-    ]
+        tried.append((trial, test, {**row, **_measured(trial, record), **_of_detector(trial, record, store)}))
+    return [*((trial, row) for trial, _, row in tried if trial.added is None), *in_target_images(tried)]
+
+
+def tried_on(study: Study) -> tuple[Evaluation, ...]:
+    """Return the evaluations on test sets: what was validated on for a choice is none."""
+    validated = {choice.on for choice in study.choices}
+    return tuple(evaluation for evaluation in study.evaluations if evaluation.on not in validated)
 
 
 def groups(study: Study) -> set[str]:
@@ -70,38 +82,65 @@ def groups(study: Study) -> set[str]:
     Those in images of the tested domain are not among them.
     """
     names = set(recipes(study.trials).values())
-    tests = {trial.test for trial in study.trials} | {evaluation.on for evaluation in study.evaluations}
+    tests = {trial.test for trial in study.trials} | {evaluation.on for evaluation in tried_on(study)}
     return {f"{name} on {test_name(test)}" for name in names for test in tests} if len(tests) > 1 else names
 
 
 def of_study(study: Study, store: Store) -> list[dict[str, Any]]:
     """Return the table of a study."""
-    return table(study.trials, store, evaluations=study.evaluations)
+    pairs = _pairs(study.trials, store, study.trials, tried_on(study))
+    more = (row for choice in study.choices for row in chosen(choice, pairs, arms(study.trials), store))
+    return [*(row for _, row in pairs), *more]
 
 
-def in_target_images(rows: list[dict[str, Any]], tried: list[Tried]) -> list[dict[str, Any]]:
+def chosen(choice: Choice, pairs: list[Pair], arm: dict[str, str], store: Store) -> list[dict[str, Any]]:
+    """Return the rows of the candidate that did best on validation data, under the arm "…, best by validation".
+
+    Their volume is that of the largest candidate, for so much was at hand, and the validation images are added to their
+    real budget. Nothing while a candidate lacks its record on validation data, or where all diverged.
+    """
+    found = [store.record(Evaluation(of=trial, on=choice.on)) for trial in choice.candidates]
+    values = [(record or {"result": {}})["result"].get(choice.by) for record in found]
+    known = [math.inf if value is None or math.isnan(value) else value for value in values]
+    if None in found or min(known) == math.inf:
+        return []
+    best = choice.candidates[known.index(min(known))]
+    largest = max(choice.candidates, key=lambda trial: trial.n_synthetic)
+    named = {"arm": f"{arm[address(largest)]}, best by validation", "n_synthetic": largest.n_synthetic}
+    images = (store.record(choice.on) or {"result": {}})["result"].get("n", 0)
+    return [
+        {**row, **named, "real_budget": row["real_budget"] + images, "address": f"{row['address']}:chosen"}
+        for trial, row in pairs
+        if trial == best
+    ]
+
+
+def in_target_images(tried: list[Tried]) -> list[Pair]:
     """Return the rows that price synthetic images in labelled images of the domain that is tested on.
 
     Beside N real images of one domain, k of the tested domain are ``added``: a ladder n_real = N + k of its own, under
     the name of its recipe, on which the trials with N real and m synthetic images stand too. Added real equivalents
-    on it count target images.
+    on it count target images. ``tried`` are trials with the test set and the row of each look at one.
     """
-    priced = {
-        (row["recipe"], trial.n_real)
-        for row, (trial, test, _) in zip(rows, tried, strict=True)
-        if trial.added is not None and trial.added.of.name == test.name  # type: ignore[union-attr]
-    }
+    priced = {(row["recipe"], trial.n_real) for trial, test, row in tried if _adds(trial, test)}
     found = []
-    for row, (trial, test, _) in zip(rows, tried, strict=True):
-        added = trial.added
-        if (row["recipe"], trial.n_real) in priced and (added is None or added.of.name == test.name):  # type: ignore[union-attr]
-            more = added.size if added else 0
+    for trial, test, row in tried:
+        if (row["recipe"], trial.n_real) in priced and (trial.added is None or _adds(trial, test)):
+            more = trial.added.size if trial.added else 0
             own = {"n_real": trial.n_real + more, "recipe": f"{row['recipe']} in its own images beside {trial.n_real}"}
-            found.append({**row, **own, "address": f"{row['address']}:target"})
+            found.append((trial, {**row, **own, "address": f"{row['address']}:target"}))
     return found
 
 
-def _tried(trials: tuple[Trial, ...], evaluations: tuple[Evaluation, ...], store: Store) -> Iterator[Tried]:
+def _adds(trial: Trial, test: Dataset) -> bool:
+    """Say whether the images that are added to the real ones are of the domain of a test set."""
+    return trial.added is not None and isinstance(trial.added.of, Dataset) and trial.added.of.name == test.name
+
+
+def _tried(
+    trials: tuple[Trial, ...], evaluations: tuple[Evaluation, ...], store: Store
+) -> Iterator[tuple[Trial, Dataset, dict[str, Any]]]:
+    """Yield every look at a test set: the trial, the set, and the record of that."""
     for trial in trials:
         if (record := store.record(trial)) is not None:
             yield trial, trial.test, record

@@ -67,7 +67,10 @@ class Samples:
 
 
 def joined(parts: Sequence[Samples]) -> Samples:
-    """Return the samples of all parts, one after another; raises SpecError when their sizes or classes differ."""
+    """Return the samples of all parts, one after another; raises SpecError when their sizes or classes differ.
+
+    Objects, masks and groups are kept where all parts have them; groups of different parts stay different.
+    """
     first, *others = parts
     if not others:
         return first
@@ -79,6 +82,7 @@ def joined(parts: Sequence[Samples]) -> Samples:
             )
     boxed = [part.objects for part in parts if part.objects is not None]
     masks = [part.masks for part in parts if part.masks is not None]
+    grouped = [part.groups for part in parts if part.groups is not None]
     images, labels, ids = (np.concatenate([getattr(p, name) for p in parts]) for name in ("images", "labels", "ids"))
     return Samples(
         images,
@@ -87,7 +91,17 @@ def joined(parts: Sequence[Samples]) -> Samples:
         first.classes,
         Objects.joined(boxed) if len(boxed) == len(parts) else None,
         np.concatenate(masks) if len(masks) == len(parts) else None,
+        _apart(grouped) if len(grouped) == len(parts) else None,
     )
+
+
+def _apart(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the groups of all parts, numbered anew where parts use the same number; −1 stays an image of none."""
+    found, following = [], 0
+    for groups in parts:
+        found.append(np.where(groups < 0, groups, groups + following))
+        following = int(found[-1].max(initial=following - 1)) + 1
+    return np.concatenate(found)
 
 
 def from_tables(tables: list[pa.Table], classes: tuple[str, ...]) -> Samples:
@@ -131,7 +145,8 @@ def stratified_order(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
 def subset_rows(samples: Samples, subset: Subset) -> np.ndarray:
     """Return the rows of a subset's samples in its seeded order: smaller subsets lie inside larger ones.
 
-    By sequence, sequences come in a seeded order and their images in one too. Raises SpecError when there are none.
+    By sequence, sequences come in a seeded order and their images in one too; an image of no sequence (−1) is one by
+    itself. Raises SpecError when there are none.
     """
     keys = np.array([seed_of("subset", subset.seed, i) for i in samples.ids])
     if subset.by == "image":
@@ -139,7 +154,8 @@ def subset_rows(samples: Samples, subset: Subset) -> np.ndarray:
     if samples.groups is None:
         raise SpecError('Subset(by="sequence"): these images are of no sequences; write by="image"')
     firsts = {group: seed_of("sequence", subset.seed, group) for group in np.unique(samples.groups).tolist()}
-    return np.lexsort((keys, np.array([firsts[group] for group in samples.groups.tolist()])))[: subset.size]
+    places = [key if group < 0 else firsts[group] for key, group in zip(keys, samples.groups.tolist(), strict=True)]
+    return np.lexsort((keys, np.array(places)))[: subset.size]
 
 
 def pool_labels(pool: Pool, first: int, rows: int, class_counts: np.ndarray) -> np.ndarray:

@@ -14,38 +14,15 @@ from realfake.graph import address as address
 from realfake.graph import inputs as inputs
 from realfake.graph import order as order
 from realfake.hypotheses import Adaptive, Claim, check_adaptive, check_claims
+from realfake.outside import Dataset as Dataset
+from realfake.outside import External as External
 from realfake.recipes import DetectionRecipe as DetectionRecipe
 from realfake.recipes import DistanceRule as DistanceRule
-from realfake.recipes import External as External
 from realfake.recipes import Recipe as Recipe
+from realfake.responses import Response
 from realfake.values import SpecError, at_least, within
 
 # ------------------------------------------------------------------------------------------------ real data and weights
-
-
-class Dataset(Spec):
-    """Real labelled images, imported once. A path is no identity: folders are named by a ``fingerprint`` of content.
-
-    ``name`` is a built-in source ("digits", "mnist5k", "fashion", "aerial-urban", …) or a format of your own files
-    ("imagefolder", "parquet"; with boxes "coco", "yolo", "voc", "visdrone", …); ``pixels`` is the side of the square
-    that images are resized to (0: as they are; sets with boxes are fitted into it whole); ``problems`` says what to
-    do about unreadable images, wrong boxes, and images that are in both train and test: "refuse" them all with a
-    message, or "skip" and count them. ``zoom`` is that of ``Procedural``, for rendered sets.
-    """
-
-    made: ClassVar = "record"
-    name: str
-    split: Literal["train", "validation", "test"] = "train"
-    pixels: int = 0
-    fingerprint: str = ""
-    problems: Literal["refuse", "skip"] = "refuse"
-    zoom: float = 1.0
-
-    def check(self) -> None:
-        at_least(self, pixels=0)
-        within(self, 0.5, 8, "zoom")
-        if self.zoom != 1 and not self.name.startswith("aerial-"):
-            raise SpecError(f"Dataset.zoom={self.zoom}: {self.name!r} is not rendered; leave zoom out")
 
 
 class Subset(Spec):
@@ -277,12 +254,28 @@ class Evaluation(Spec):
             )
 
 
+class Choice(Spec):
+    """The best of several trials by validation data: what one would have used, as if it were one trial.
+
+    ``by`` names what is least there; of equals the first. The validation images count as real budget.
+    """
+
+    candidates: tuple[Trial, ...]
+    on: Dataset
+    by: Response = "ap50_error"
+
+    def check(self) -> None:
+        if len({address(trial) for trial in self.candidates}) < 2:
+            raise SpecError("Choice: one candidate leaves nothing to choose; give candidates=(Trial(…), Trial(…), …)")
+
+
 class Study(Spec):
     """A question, the trials that answer it, and what is claimed before they run. Equal trials count once."""
 
     name: str
     trials: tuple[Trial, ...]
     evaluations: tuple[Evaluation, ...] = ()
+    choices: tuple[Choice, ...] = ()
     claims: tuple[Claim, ...] = ()
     effects: tuple[Effect, ...] = ()
     adaptive: Adaptive | None = None
@@ -293,7 +286,12 @@ class Study(Spec):
         if not self.trials:
             raise SpecError(f"Study {self.name!r} has no trials; give trials=(Trial(…), …)")
         object.__setattr__(self, "trials", tuple({address(t): t for t in self.trials}.values()))
-        object.__setattr__(self, "evaluations", tuple({address(e): e for e in self.evaluations}.values()))
+        tests = {trial.test for trial in self.trials} | {evaluation.on for evaluation in self.evaluations}
+        if bad := [choice.on for choice in self.choices if choice.on in tests]:
+            raise SpecError(f"Study {self.name!r} chooses on its test set {bad[0].name!r}; take split='validation'")
+        chosen = (Evaluation(of=trial, on=choice.on) for choice in self.choices for trial in choice.candidates)
+        evaluations = {address(e): e for e in (*self.evaluations, *chosen)}
+        object.__setattr__(self, "evaluations", tuple(evaluations.values()))
         known = {address(trial) for trial in self.trials}
         if lost := [address(e.of) for e in self.evaluations if address(e.of) not in known]:
             raise SpecError(f"Study {self.name!r} evaluates {lost[0]}, which is none of its trials; add that trial too")

@@ -7,11 +7,13 @@ scenes of one domain (it plays VisDrone) are trained on, with rendered people of
 are tried on that domain, on a near one (it plays Okutama-Action) and on a far one (it plays SARD). Rendered people
 differ from real-like ones by a gap: 0 is one drawing routine for both, 1 mannequins, 2 more so. They are used as they
 are (naive merge), first and real ones after them (pretrain, then finetune), with real people's colours at random, and
-by rounds of progressive transformation learning (PTL: nearest to the training distribution first). Priced in scenes
-of the trained domain, and in labelled scenes of the near domain. What is claimed is declared below, before any run.
+by rounds of progressive transformation learning (PTL: nearest to the training distribution first; the last round, and
+the best by validation). Priced in scenes of the trained domain, and in labelled scenes of the near domain. What is
+claimed is declared below, before any run.
 """
 
 from realfake import (
+    Choice,
     Claim,
     Dataset,
     DetectionRecipe,
@@ -33,6 +35,7 @@ SMALL, LARGE, VOLUME = 20, 80, 120
 size = {"pixels": 96, "zoom": 3.0}  # people of about 15 × 30 pixels
 train, test = Dataset(name="aerial-urban", **size), Dataset(name="aerial-urban", split="test", **size)
 near, far = Dataset(name="aerial-park", split="test", **size), Dataset(name="aerial-quarry", split="test", **size)
+validation = Dataset(name="aerial-urban", split="validation", **size)
 near_train = Dataset(name="aerial-park", **size)
 recipe = DetectionRecipe(width=24, learning_rate=5e-3, examples_seen=3_600)
 finetune = DetectionRecipe(width=24, learning_rate=5e-3, examples_seen=3_600, mixing="synthetic_then_real")
@@ -49,10 +52,10 @@ def trial(n, seed, of=recipe, **given):
 
 
 def rounds(n, gap, seed):
-    """Yield the trials of progressive transformation learning beside `n` scenes."""
+    """Return the trials of progressive transformation learning beside `n` scenes, these alone first."""
     real = Subset(of=train, size=n, seed=seed)
     chain = {"test": test, "recipe": recipe, "iterations": ROUNDS, "per_iteration": NEW, "seed": seed}
-    yield from ptl(real=real, virtual=virtual(gap), **chain)
+    return ptl(real=real, virtual=virtual(gap), **chain)
 
 
 def trials(seed):
@@ -133,6 +136,7 @@ study = Study(
     name="ptl_aerial",
     trials=found,
     evaluations=tuple(Evaluation(of=trial, on=other) for trial in found for other in (near, far)),
+    choices=tuple(Choice(candidates=rounds(n, 1.0, seed)[1:], on=validation) for n in (SMALL, LARGE) for seed in SEEDS),
     claims=(replacing,),
     effects=tuple(effects()),
 )

@@ -2,18 +2,16 @@
 
 import io
 
-import numpy as np
-
-from realfake.board import RETRIES, Board
+from realfake.board import RETRIES
 from realfake.needs import needs
 from realfake.progress import Progress, clock, line, time_left
-from realfake.samples import SHARD_ROWS, shard_name, to_table, write_table
+from realfake.samples import SHARD_ROWS, shard_name
 from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Repeat, Subset, Trial, address
 from realfake.store import Store
+from tests.by_hand import OK, board, make_record, make_shard, shard
 
 TRAIN, TEST = Dataset(name="digits"), Dataset(name="digits", split="test")
 RECIPE = Recipe(examples_seen=100)
-OK = {"status": "ok", "seconds": 1.0}
 
 
 def pool(size=50, **changes):
@@ -24,30 +22,6 @@ def trial(volume=0, size=50, **changes):
     synthetic = (Subset(of=changes.pop("of", pool(size)), size=volume),) if volume else ()
     real = Subset(of=TRAIN, size=size)
     return Trial(**{"real": real, "synthetic": synthetic, "test": TEST, "recipe": RECIPE, **changes})
-
-
-def make_shard(store, of, first):
-    image = np.full((SHARD_ROWS, 2, 2, 1), first % 251, np.uint8)
-    write_table(
-        to_table(image, np.zeros(SHARD_ROWS, int), np.arange(first, first + SHARD_ROWS)),
-        store.announce(of) / shard_name(first),
-    )
-
-
-def make_record(store, spec, **result):
-    with store.making(spec) as (_, kept):
-        kept.update({"status": "ok", **result})
-
-
-def board(tmp_path, trials, **changes):
-    store = Store(tmp_path)
-    sent = []
-    made = Board(store, needs(trials, store), **{"ahead": 100, "add_due": sent.extend, **changes})
-    return made, sent
-
-
-def shard(of, first, **changes):
-    return {"address": address(of), "first": first, "seconds": 0.5, **changes}
 
 
 def test_needs_are_trials_then_shards_of_the_largest_volume_then_generators(tmp_path):

@@ -13,7 +13,7 @@ import realfake
 
 PACKAGE = Path(realfake.__file__).parent
 LAYERS = [
-    {"values", "hypotheses", "effects", "responses", "graph", "recipes", "spec", "progressive"},
+    {"values", "hypotheses", "effects", "responses", "graph", "outside", "recipes", "spec", "progressive"},
     {"store", "samples", "shards", "objects", "resources", "intervals", "columns", "studyfile", "laws"},
     {
         *("annotations", "datasets", "sources", "folders", "generators", "tasks", "fidelity", "naming", "records"),

@@ -1,4 +1,4 @@
-"""Rendered scenes of people in a store, and a way to make all of a study that is in it: without Ray, in this process."""
+"""Rendered scenes of people in a store, and what makes all of a study that is in it: without Ray, in this process."""
 
 from functools import partial
 

@@ -182,7 +182,8 @@ def _words(part: Part) -> Part:
 def problems(found: Any) -> str:
     """Counted problems as words: a mapping of names to counts, a list, or text."""
     if isinstance(found, dict):
-        found = [f"{name.replace('_', ' ')}: {number}" for name, number in found.items() if number]
+        counts = {name: len(what) if isinstance(what, list) else what for name, what in found.items()}
+        found = [f"{name.replace('_', ' ')}: {number}" for name, number in counts.items() if number]
     if isinstance(found, list | tuple):
         found = "; ".join(map(str, found))
     return str(found) if found else "none"

@@ -62,7 +62,7 @@ Cells = dict[tuple[str, str, int, int], dict[int, list[Mapping[str, Any]]]]  # t
 def _cells(rows: Iterable[Mapping[str, Any]]) -> Cells:
     cells: Cells = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        if row["status"] == "ok" and not str(row["address"]).endswith(":target"):
+        if row["status"] == "ok" and ":target" not in str(row["address"]):
             place = (row.get("test", ""), row["arm"], int(row["n_real"]), int(row["n_synthetic"]))
             cells[place][int(row["subset_seed"])].append(row)
     return cells
