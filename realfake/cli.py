@@ -244,7 +244,10 @@ def show(address: str, where: Where) -> None:
 
 @command("realfake new --images photos/ --out studies/photos.py")
 @click.option(
-    "--images", required=True, type=click.Path(file_okay=False), help="A folder per class, or with boxes (COCO, YOLO, …)."
+    "--images",
+    required=True,
+    type=click.Path(file_okay=False),
+    help="A folder per class, or boxes (COCO, YOLO, …).",
 )
 @click.option("--out", type=click.Path(), help="The study file to write (default: studies/<folder>.py).")
 @where_options
