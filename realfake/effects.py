@@ -14,7 +14,8 @@ class Term(Value):
     """``weight`` times the mean of a measured column over the trials of one cell, on one test set.
 
     ``measure`` is a column of the table of trials ("average_precision_50", "distance_true_0.1", …); ``arm`` "" is the
-    real images alone where ``n_synthetic`` is 0; ``test`` is the name of the test set, "" the only one there is.
+    real images alone where ``n_synthetic`` is 0; ``test`` names the test set and ``recipe`` the recipe (without the
+    test set), "" the only one there is.
     """
 
     measure: str
@@ -22,6 +23,7 @@ class Term(Value):
     n_synthetic: int = 0
     arm: str = ""
     test: str = ""
+    recipe: str = ""
     weight: float = 1.0
 
     def check(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from realfake.spec import (
     ClosedSet,
     Dataset,
+    Distances,
     External,
     Generator,
     Pool,
@@ -101,6 +102,10 @@ def _settings(pool: Pool) -> dict[str, str]:
     own = {**_plain(root, skip=("seed",)), **_plain(pool, skip=("seed",))}
     if isinstance(root, Translation) and isinstance(root.virtual.of, Pool):
         own |= {f"virtual {key}": value for key, value in _settings(root.virtual.of).items()}
+        own["virtual size"] = str(root.virtual.size)
+        own["scales"] = (
+            str(root.distances.of.scales) if root.distances and isinstance(root.distances.of, Distances) else ""
+        )
     return own
 
 

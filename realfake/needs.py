@@ -81,7 +81,7 @@ def needs(specs: Iterable[Spec], store: Store, verify: bool = True) -> Needs:
         elif isinstance(spec, Evaluation) and not store.record(spec):
             found.evaluations[address(spec)] = spec
             todo.append(spec.of)
-        elif isinstance(spec, Fitted) and not store.record(spec):
+        elif isinstance(spec, Fitted) and address(spec) not in found.fits and not store.record(spec):
             found.fits[address(spec)] = spec
             todo += foundations(spec)
     return found

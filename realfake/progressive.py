@@ -33,6 +33,8 @@ def ptl(
     """
     if not isinstance(virtual.of, Pool):
         raise SpecError("ptl(virtual=…): these images are to become real; give Subset(of=Pool(…), size=…)")
+    if taken := {"real", "virtual", "distances", "candidates", "seed", "critic"} & set(translation):
+        raise SpecError(f"ptl({min(taken)}=…): each round has its own; leave it out (candidates are per_iteration)")
     if iterations < 1 or per_iteration < 1 or iterations * per_iteration > virtual.size:
         raise SpecError(
             f"ptl(iterations={iterations}, per_iteration={per_iteration}): that many images are to be taken from "

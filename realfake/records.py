@@ -107,6 +107,7 @@ def chosen(choice: Choice, pairs: list[Pair], arm: dict[str, str], store: Store)
     best = choice.candidates[known.index(min(known))]
     largest = max(choice.candidates, key=lambda trial: trial.n_synthetic)
     named = {"arm": f"{arm[address(largest)]}, best by validation", "n_synthetic": largest.n_synthetic}
+    named["n_generator"] = sizes(largest)["n_generator"]
     images = (store.record(choice.on) or {"result": {}})["result"].get("n", 0)
     return [
         {**row, **named, "real_budget": row["real_budget"] + images, "address": f"{row['address']}:chosen"}

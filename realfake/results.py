@@ -74,10 +74,12 @@ def _analyse(file: StudyFile, rows: list[dict[str, Any]], store: Store) -> dict[
     from realfake.statistics.analysis import analyse
 
     table, images = pd.DataFrame(rows), records.per_image(rows, store)
-    document = analyse(table, per_image=images, context=context(file, store), claims=file.study.claims)
+    claims, effects = file.study.claims, file.study.effects
+    words = context(file, store)
+    document = analyse(table, per_image=images, context=words, claims=claims, others=len(effects))
     from realfake.statistics.effects import judge_effects
 
-    judged = [*document.get("claims", []), *judge_effects(file.study.effects, rows)]
+    judged = [*document.get("claims", []), *judge_effects(effects, rows, others=len(claims))]
     return {**document, "claims": judged, "by_class": _by_class(file, table, images, store)}
 
 

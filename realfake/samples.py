@@ -27,7 +27,7 @@ from realfake.shards import shard_name as shard_name
 from realfake.shards import shards_of as shards_of
 from realfake.shards import to_table as to_table
 from realfake.shards import write_table as write_table
-from realfake.spec import Dataset, Distances, Pool, Subset, address, real_of
+from realfake.spec import Dataset, Distances, Pool, Subset, Translation, address, real_of, root_generator
 from realfake.store import Store, StoreError
 from realfake.values import SpecError
 
@@ -77,8 +77,8 @@ def joined(parts: Sequence[Samples]) -> Samples:
     for part in others:
         if part.images.shape[1:] != first.images.shape[1:] or part.classes != first.classes:
             raise SpecError(
-                f"images of {part.images.shape[1:]} and {len(part.classes)} classes cannot join images of "
-                f"{first.images.shape[1:]} and {len(first.classes)}; import both with the same pixels and classes"
+                f"images of {part.images.shape[1:]} and classes {', '.join(part.classes)} cannot join images of "
+                f"{first.images.shape[1:]} and classes {', '.join(first.classes)}; import both with the same"
             )
     boxed = [part.objects for part in parts if part.objects is not None]
     masks = [part.masks for part in parts if part.masks is not None]
@@ -231,7 +231,10 @@ def class_counts(store: Store, pool: Pool) -> np.ndarray:
 
 
 def pool_classes(store: Store, pool: Pool) -> tuple[str, ...]:
-    """Return the class names of a pool's images; those of a renderer are its people."""
+    """Return the class names of a pool's images; those of a renderer, translated or not, are its people."""
+    root = root_generator(pool.generator)
+    if isinstance(root, Translation) and isinstance(root.virtual.of, Pool):
+        return pool_classes(store, root.virtual.of)
     subset = real_of(pool.generator)
     return RENDERED if subset is None else load_dataset(store, subset.of).classes  # type: ignore[arg-type]
 

@@ -8,6 +8,7 @@ reading a study is instant.
 import re
 from typing import Any, ClassVar, Literal
 
+from realfake.checks import check_choice, check_choices, check_translation, check_tried
 from realfake.effects import Effect
 from realfake.graph import Spec as Spec
 from realfake.graph import address as address
@@ -133,14 +134,9 @@ class Translation(Spec):
 
     def check(self) -> None:
         _real(self)
-        at_least(self, candidates=1, temperature=0, steps=1)
+        at_least(self, candidates=1, temperature=1e-6, steps=1)
         within(self, 0, 1, "strength")
-        if not isinstance(self.virtual.of, Pool):
-            raise SpecError("Translation.virtual: these images are to become real; give Subset(of=Pool(…), size=…)")
-        if self.distances is not None:
-            _distances_of(self.virtual, self.distances)
-        if (self.translator == "sd-img2img") != (self.weights is not None):
-            raise SpecError('Translation: weights=External(name=…) and translator="sd-img2img" go together; give both')
+        check_translation(self, _rendered(self.virtual.of))
 
     @property
     def critic(self) -> "Trial | None":
@@ -182,6 +178,10 @@ class Distances(Spec):
     scales: tuple[int, ...] = ()
 
     def check(self) -> None:
+        if not _rendered(self.of):
+            raise SpecError(
+                "Distances.of: only images whose people are known have any; give Pool(generator=Procedural(…))"
+            )
         if any(side < 16 for side in self.scales):
             raise SpecError(
                 f"Distances.scales={self.scales}: sides are 16 pixels or more; PTL's are (128, 256, 384, 512)"
@@ -213,11 +213,13 @@ class Trial(Spec):
         for subset in (self.real, self.added):
             if subset is not None and not isinstance(subset.of, Dataset):
                 raise SpecError("Trial.real: a subset of a pool is synthetic; give a subset of a Dataset")
-        if self.added is not None and self.real is None:
-            raise SpecError("Trial.added: there is nothing that it is added to; give real=Subset(…)")
+        if self.added is not None and (self.real is None or self.added.of == self.real.of):
+            raise SpecError(
+                "Trial.added are images of another dataset beside real=Subset(…); give both, of two datasets"
+            )
         for part in self.synthetic:
             if not isinstance(part.of, Pool):
-                raise SpecError("Trial.synthetic: a subset of a dataset is real data; give subsets of a Pool")
+                raise SpecError(f"Trial.synthetic: a {type(part.of).__name__} is no pool; give subsets of a Pool")
         if any(subset.of == self.test for subset in real_budget(self)):
             raise SpecError(
                 f"Trial: the test set {self.test.name!r} ({self.test.split}) is also trained on, directly or through a "
@@ -265,8 +267,7 @@ class Choice(Spec):
     by: Response = "ap50_error"
 
     def check(self) -> None:
-        if len({address(trial) for trial in self.candidates}) < 2:
-            raise SpecError("Choice: one candidate leaves nothing to choose; give candidates=(Trial(…), Trial(…), …)")
+        check_choice(self, {isinstance(trial.recipe, DetectionRecipe) for trial in self.candidates})
 
 
 class Study(Spec):
@@ -286,15 +287,11 @@ class Study(Spec):
         if not self.trials:
             raise SpecError(f"Study {self.name!r} has no trials; give trials=(Trial(…), …)")
         object.__setattr__(self, "trials", tuple({address(t): t for t in self.trials}.values()))
-        tests = {trial.test for trial in self.trials} | {evaluation.on for evaluation in self.evaluations}
-        if bad := [choice.on for choice in self.choices if choice.on in tests]:
-            raise SpecError(f"Study {self.name!r} chooses on its test set {bad[0].name!r}; take split='validation'")
+        check_choices(self)
         chosen = (Evaluation(of=trial, on=choice.on) for choice in self.choices for trial in choice.candidates)
         evaluations = {address(e): e for e in (*self.evaluations, *chosen)}
         object.__setattr__(self, "evaluations", tuple(evaluations.values()))
-        known = {address(trial) for trial in self.trials}
-        if lost := [address(e.of) for e in self.evaluations if address(e.of) not in known]:
-            raise SpecError(f"Study {self.name!r} evaluates {lost[0]}, which is none of its trials; add that trial too")
+        check_tried(self)
         cells = [(trial.n_real, trial.n_synthetic) for trial in self.trials]
         check_claims(self.name, self.claims, set(cells))
         if self.adaptive:
@@ -340,9 +337,5 @@ def _real(spec: Any) -> None:
         raise SpecError(f"{type(spec).__name__}.real: a subset of a pool is synthetic; give a subset of a Dataset")
 
 
-def _distances_of(virtual: Subset, distances: Subset) -> None:
-    if not isinstance(distances.of, Distances) or (distances.of.of, distances.size) != (virtual.of, virtual.size):
-        raise SpecError(
-            "Translation.distances are of other images, or of another number, than Translation.virtual; give "
-            "Subset(of=Distances(of=virtual.of, critic=…), size=virtual.size)"
-        )
+def _rendered(of: Spec) -> bool:
+    return isinstance(of, Pool) and isinstance(root_generator(of.generator), Procedural | Translation)

@@ -15,10 +15,13 @@ from typing import Any, NamedTuple
 from realfake.columns import grid
 from realfake.intervals import Interval
 from realfake.responses import PRINTED, RESPONSES, SHARES, heading, measured
+from realfake.statistics.currencies import setting
 from realfake.statistics.sentences import budget_limits, disagreement
+from realfake.statistics.warned import warned
 
 REAL_ONLY = "real-only"
 NOTHING = "–"
+HEADER_LETTERS, LABEL_LETTERS = 24, 36  # of a line of a column's head, of a row's
 
 
 # -------------------------------------------------------------------------------------------------- reading an analysis
@@ -192,6 +195,12 @@ def fitted_on(arm: Arm) -> str:
     return f"generators fitted on {', '.join(sizes)} real images"
 
 
+def counted_in(arm: Arm) -> str:
+    """Whose images the equivalents of an arm count, where a study has several test sets."""
+    known = setting(arm.recipe)
+    return f", counted in {known.currency}" if known.test and arm.title != arm.name else ""
+
+
 # ----------------------------------------------------------------------------------------------------------- terminal
 
 
@@ -206,11 +215,26 @@ def terminal(analysis: dict[str, Any], facts: dict[str, Any], width: int | None 
     blocks += [_arm_block(analysis, arm, width) for arm in arms(analysis)]
     if not arms(analysis):
         blocks += [_ladder_block(analysis, recipe, width) for recipe in recipes(analysis)]
-    said = (*analysis["sentences"], *(f"{note[:1].upper()}{note[1:]}." for note in analysis.get("controls", ())))
-    blocks += [textwrap.fill(sentence, width) for sentence in said]
+    said = (f"{note[:1].upper()}{note[1:]}." for note in analysis.get("controls", ()))
+    blocks += _answer_blocks(analysis, width)
+    blocks += [textwrap.fill(text, width) for text in said]
     blocks += [_claims_block(analysis, width)] if analysis.get("claims") else []
-    warned = [*_unmade(facts), *(f"Warning: {warning}" for warning in analysis["warnings"])]
-    return "\n\n".join([*blocks, *(textwrap.fill(text, width, subsequent_indent="  ") for text in warned)])
+    told = [*_unmade(facts), *(f"Warning: {warning}" for warning in warned(analysis))]
+    return "\n\n".join([*blocks, *(textwrap.fill(text, width, subsequent_indent="  ") for text in told)])
+
+
+def _answer_blocks(analysis: dict[str, Any], width: int) -> list[str]:
+    """The sentences; with several recipes a table leads, and each recipe has its heading."""
+    from realfake import headline
+
+    if not (rows := headline.rows(analysis)):
+        return [textwrap.fill(text, width) for text in analysis["sentences"]]
+    header = ["\n".join(textwrap.wrap(name, HEADER_LETTERS)) for name in headline.header(analysis)]
+    named = [["\n".join(textwrap.wrap(row[0], LABEL_LETTERS)), *row[1:]] for row in rows]
+    blocks = ["\n".join(["At the largest volume:", *grid(header, named, width)])]
+    for title, texts in headline.grouped(analysis):
+        blocks += [*([f"{title}:"] if title else []), *(textwrap.fill(text, width) for text in texts)]
+    return blocks
 
 
 CLAIM_HEADER = ("claim", "claimed", "estimate", "verdict")
@@ -263,7 +287,7 @@ def _arm_block(analysis: dict[str, Any], arm: Arm, width: int) -> str:
         lines = [_terminal_row({**row, "n_synthetic": 0}, analysis) for row in alone]
         lines += [_terminal_row(cell, analysis) for cell in own]
         rows += [[count(n_real) if line is lines[0] else "", *line] for line in lines]
-    title = f"{arm.title} ({fitted_on(arm)}; equivalents in {RESPONSES[response]})"
+    title = f"{arm.title} ({fitted_on(arm)}; equivalents in {RESPONSES[response]}{counted_in(arm)})"
     told = (*_resolution(arm), *notes(arm, response))
     below = [textwrap.fill(note, width, subsequent_indent="  ") for note in told]
     header = ("real", "synthetic", *ladder_header(analysis)[1:], "added real\nequivalent", "value of\none more")

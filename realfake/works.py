@@ -27,6 +27,7 @@ from realfake.spec import (
     real_of,
 )
 from realfake.store import Store, StoreError
+from realfake.values import SpecError
 
 Report = Callable[[dict[str, Any]], None]
 Trained = ClosedSet | Translation | Trial | Evaluation  # what is made in a lane
@@ -98,12 +99,22 @@ def _evaluation_work(
     if record["result"]["status"] == "diverged":
         return lambda folder: {"status": "diverged", "step": record["result"]["step"], **facts}
     on = samples.load(store, spec.on)
+    _refuse_other_classes(spec, on, store)
 
     def work(folder: Path) -> dict[str, Any]:
         options = {"accelerator": accelerator, "training": training, "weights": weights}
         return {**_task(spec.of).evaluate(store.folder(spec.of), spec.of, on, folder, **options), **facts}
 
     return work
+
+
+def _refuse_other_classes(spec: Evaluation, on: Samples, store: Store) -> None:
+    own = (store.record(spec.of.test) or {"result": {"classes": on.classes}})["result"]["classes"]
+    if tuple(own) != on.classes:
+        raise SpecError(
+            f"{address(spec)}: {spec.on.name!r} ({spec.on.split}) has the classes {on.classes}, and the trial was "
+            f"tested on {tuple(own)}; evaluate it on a dataset of its own classes"
+        )
 
 
 def _task(trial: Trial) -> Any:
@@ -186,7 +197,8 @@ def _refuse_diverged_generators(trial: Trial, store: Store) -> None:
     for held in order([trial]):
         record = store.record(held) if isinstance(held, ClosedSet | Translation) else None
         if record and record["result"].get("status") == "diverged":
+            cure = "ClosedSet a lower learning_rate" if isinstance(held, ClosedSet) else "Translation fewer steps"
             raise StoreError(
                 f"{address(trial)} needs images of {address(held)}, whose fit diverged at step "
-                f"{record['result']['step']}: there are none; give ClosedSet a lower learning_rate"
+                f"{record['result']['step']}: there are none; give {cure}"
             )

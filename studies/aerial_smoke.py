@@ -6,6 +6,9 @@ A stand-in: no photograph is in it. A detector of people is trained on scenes of
 and tried there and on another (it plays Okutama-Action); beside them come rendered people of another look (gap 0.5), as
 they are, at random but with real people's colours, and by two rounds of progressive transformation learning. Too small
 to answer anything: it shows that import, rendering, detectors, distances, translation and the report work here.
+
+6 translations, 2,048 images, 20 trials, 20 evaluations; 4 minutes on two cores. Result 2026-11-21: with two replicates
+nothing could be told from 0: 40 images of two rounds were worth -0.4 [-8.5, 12.1] more scenes beside 20.
 """
 
 from realfake import Dataset, DetectionRecipe, Evaluation, Pool, Procedural, Study, Subset, Translation, Trial, ptl

@@ -13,7 +13,7 @@ import realfake
 
 PACKAGE = Path(realfake.__file__).parent
 LAYERS = [
-    {"values", "hypotheses", "effects", "responses", "graph", "outside", "recipes", "spec", "progressive"},
+    {"values", "hypotheses", "effects", "responses", "graph", "checks", "outside", "recipes", "spec", "progressive"},
     {"store", "samples", "shards", "objects", "resources", "intervals", "columns", "studyfile", "laws"},
     {
         *("annotations", "datasets", "sources", "folders", "generators", "tasks", "fidelity", "naming", "records"),
@@ -25,7 +25,7 @@ LAYERS = [
     {"session", "needs", "board", "execution"},
     {
         *("tracking", "answers", "queries", "listing", "results", "detector_facts", "purchasing"),
-        *("report", "tables", "flat_rows"),
+        *("report", "tables", "headline", "flat_rows"),
     },
     {"progress", "cli", "__init__", "__main__"},
 ]

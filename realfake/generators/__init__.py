@@ -35,7 +35,7 @@ class Diverged(RuntimeError):
     """The loss of a fit is no longer finite. ``step``: how many steps had been made when that was seen."""
 
     def __init__(self, step: int) -> None:
-        super().__init__(f"the loss is not finite after {step} steps; give ClosedSet a lower learning_rate")
+        super().__init__(f"the loss is not finite after {step} steps; give a lower learning_rate, or fewer steps")
         self.step = step
 
     def __reduce__(self) -> Any:

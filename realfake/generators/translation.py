@@ -118,9 +118,12 @@ def drawn(pool: Any, loaded: Any, ids: np.ndarray) -> Drawn:
 
 
 def taken(spec: Translation, store: Store) -> np.ndarray:
-    """Return the ids of the virtual images that the critic was trained on already."""
+    """Return the ids of the virtual images that the critic was trained on already, translated or as they are."""
+    plain = [
+        np.arange(part.size) for part in (spec.critic.synthetic if spec.critic else ()) if part.of == spec.virtual.of
+    ]
     ids = [pq.read_table(store.folder(r) / SELECTION)["id"].to_numpy()[:size] for r, size in _rounds(spec)]
-    return np.concatenate([*ids, np.empty(0, np.int64)]).astype(np.int64)
+    return np.unique(np.concatenate([*plain, *ids, np.empty(0, np.int64)]).astype(np.int64))
 
 
 def _order(spec: Translation, store: Store) -> pa.Table:
@@ -170,8 +173,12 @@ def _target(spec: Translation, store: Store) -> crops.People:
 
 
 def _people(images: Drawn, pixels: int = crops.PIXELS) -> crops.People:
-    assert images.objects is not None
-    return crops.people(images.images, images.objects.start, images.objects.box, images.masks, pixels=pixels)
+    """Return the people of images; regions and crowds, in which nobody is told apart, are none."""
+    objects = images.objects
+    assert objects is not None
+    found = crops.people(images.images, objects.start, objects.box, images.masks, pixels=pixels)
+    own = ~objects.crowd & (objects.label >= 0)
+    return crops.People(found.crops[own], found.masks[own])
 
 
 def _places(start: np.ndarray) -> np.ndarray:

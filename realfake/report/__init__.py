@@ -10,6 +10,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from realfake import headline
 from realfake.flat_rows import csv_rows
 from realfake.report import detectors
 from realfake.report.appendix import (
@@ -41,10 +42,12 @@ from realfake.report.page import (
     table,
     tag,
     verbatim,
+    words,
 )
 from realfake.report.page import (
     page as whole_page,
 )
+from realfake.statistics.warned import warned
 from realfake.tables import (
     NOTHING,
     RESPONSES,
@@ -52,6 +55,7 @@ from realfake.tables import (
     arms,
     columns,
     count,
+    counted_in,
     fitted_on,
     interval,
     inverted,
@@ -67,6 +71,11 @@ from realfake.tables import (
     shown_response,
 )
 
+NO_ANSWER = "This study has no answer yet: no trial with synthetic images is finished."
+AT_A_GLANCE = (
+    "Added real equivalent in {response}, with its 95 % interval, of each arm at its largest volume: test sets across, "
+    "and in whose images it is counted. * by inversion of the real-only ladder, † by the law and by inversion."
+)
 STARRED = "* read off the real-only ladder, cell by cell, because the law does not fit this response."
 
 
@@ -133,16 +142,28 @@ def render(table: Frame, analysis: dict[str, Any], facts: dict[str, Any], drawin
 
 def _head(analysis: dict[str, Any], facts: dict[str, Any]) -> Html:
     """The question, the answer in sentences, and what to be wary of."""
-    sentences = analysis["sentences"] or ["This study has no answer yet: no trial with synthetic images is finished."]
-    warnings = [tag("div", bullets(analysis["warnings"]), class_="warning")] if analysis["warnings"] else []
+    warnings = [tag("div", bullets(warned(analysis)), class_="warning")] if analysis["warnings"] else []
     return tag(
         "header",
         tag("p", f"realfake study: {facts['study']}", class_="eyebrow"),
         tag("h1", facts["question"] or facts["study"]),
-        tag("div", paragraphs(sentences), class_="answer"),
+        *_answer(analysis),
         bullets(f"{note[:1].upper()}{note[1:]}." for note in analysis.get("controls") or ()),
         *warnings,
     )
+
+
+def _answer(analysis: dict[str, Any]) -> list[Html]:
+    """The sentences; with several recipes a table leads, and each recipe has its heading."""
+    if not analysis["sentences"]:
+        return [tag("div", paragraphs([NO_ANSWER]), class_="answer")]
+    rows: list[list[Part]] = [[words(row[0]), *map(estimate, row[1:])] for row in headline.rows(analysis)]
+    response = RESPONSES[main_response(analysis)]
+    leads = [table(headline.header(analysis), rows, AT_A_GLANCE.format(response=response))] if rows else []
+    told = [
+        join([*([tag("h3", title)] if title else []), paragraphs(texts)]) for title, texts in headline.grouped(analysis)
+    ]
+    return [*leads, tag("div", *told, class_="answer grouped" if rows else "answer")]
 
 
 def _figure(name: str, drawings: dict[str, str], analysis: dict[str, Any]) -> Html:
@@ -164,7 +185,13 @@ def _arm_table(analysis: dict[str, Any], arm: Arm) -> Html:
     others = [response for response in responses(analysis) if response != main]
     mixed = any(inverted(cell, response) and not inverted(cell, main) for cell in arm.cells for response in others)
     below = [tag("p", note, class_="note") for note in (*notes(arm, main), *([STARRED] if mixed else []))]
-    return join([tag("h3", arm.title), table(_header(analysis), rows, f"{fitted_on(arm).capitalize()}."), *below])
+    return join([tag("h3", arm.title), table(_header(analysis), rows, _about(arm)), *below])
+
+
+def _about(arm: Arm) -> str:
+    counted = counted_in(arm).removeprefix(", ")
+    said = [f"{fitted_on(arm).capitalize()}.", *([f"Equivalents and values {counted}."] if counted else [])]
+    return " ".join(said)
 
 
 def _header(analysis: dict[str, Any]) -> tuple[str, ...]:

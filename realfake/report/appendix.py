@@ -15,7 +15,7 @@ import pandas as pd
 from realfake.intervals import Interval
 from realfake.laws import LAWS, POWER
 from realfake.report.figures import Frame
-from realfake.report.page import Html, Part, bullets, estimate, join, linked, paragraphs, table, tag
+from realfake.report.page import Html, Part, bullets, estimate, join, linked, paragraphs, table, tag, words
 from realfake.responses import RESPONSES
 from realfake.statistics.matched_pairs import PROVENANCE, PUBLISHED_C2
 from realfake.tables import CLAIM_HEADER, NOTHING, REAL_ONLY, claim_notes, claim_rows, count, shown
@@ -35,19 +35,41 @@ def fits(analysis: dict[str, Any]) -> Html:
 
 def _wang(found: list[dict[str, Any]]) -> Html:
     """Wang's law beside the main one: its c2 for every arm and response, and how it ended."""
+    told = [one for one in found if not _nothing_in(one)]
     rows: list[list[Part]] = [
         [
-            ", ".join(filter(None, (one["arm"], one["recipe"]))),
+            words(", ".join(filter(None, (one["arm"], one["recipe"])))),
             str(RESPONSES.get(one["response"], one["response"])),
             shown(Interval.from_json(one["c2"])),
-            _words(_ended(one) if one.get("status") else one.get("reason") or NOTHING),
+            words(_ended(one) if one.get("status") else "not fitted: see below"),
             *_by_pairs(one.get("pairs_fit")),
         ]
-        for one in found
+        for one in told
     ]
     title = tag("h3", f"Beside it: {LAWS['wang'].source.split(',')[0]}, c2")
     header = ("arm", "response", "c2", "fit", "c2 by matched pairs", "pairs")
-    return join([title, table(header, rows), _published_c2()]) if rows else Html("")
+    tables = [table(header, rows), _published_c2()] if rows else []
+    return join([title, *tables, paragraphs(_not_told(found), "note")]) if found else Html("")
+
+
+def _nothing_in(one: dict[str, Any]) -> bool:
+    """Say whether neither way has a c2."""
+    pairs = one.get("pairs_fit") or {}
+    return all(not held or Interval.from_json(held).censored == "withheld" for held in (one["c2"], pairs.get("c2")))
+
+
+def _not_told(found: list[dict[str, Any]]) -> list[str]:
+    """Why the law could not be fitted, each reason once with all arms and responses that it is the reason for."""
+    reasons: dict[str, list[str]] = {}
+    for one in (one for one in found if not one.get("status")):
+        whom = ", ".join(filter(None, (one["arm"], one["recipe"], RESPONSES.get(one["response"], one["response"]))))
+        reason = str(one.get("reason") or "no reason was given").replace(f"the arm '{one['arm']}'", "the arm")
+        reasons.setdefault(reason, []).append(whom)
+    every = {reason: len(whom) == len(found) for reason, whom in reasons.items()}
+    return [
+        f"Not fitted{' throughout' if every[reason] else ', ' + '; '.join(whom)}: {reason}."
+        for reason, whom in reasons.items()
+    ]
 
 
 def _by_pairs(found: dict[str, Any] | None) -> list[Part]:
@@ -56,7 +78,7 @@ def _by_pairs(found: dict[str, Any] | None) -> list[Part]:
         return [NOTHING, NOTHING]
     missed = f", missed by a factor of {found['typical_miss']:.2f} at the median" if found.get("typical_miss") else ""
     used = f"{count(found['n_pairs'], 'pair')}{missed}, {found['n_censored']} beyond the ladder; {found['status']}"
-    return [shown(Interval.from_json(found["c2"])), _words(f"{used} ({found['reason']})" if found["reason"] else used)]
+    return [shown(Interval.from_json(found["c2"])), words(f"{used} ({found['reason']})" if found["reason"] else used)]
 
 
 def _published_c2() -> Html:
@@ -66,15 +88,20 @@ def _published_c2() -> Html:
 
 def claims(analysis: dict[str, Any]) -> Html:
     """The claims of the study with their verdicts."""
-    rows: list[list[Part]] = [[*map(_words, row[:2]), *row[2:]] for row in claim_rows(analysis)]
-    return join([table(CLAIM_HEADER, rows), paragraphs(claim_notes(analysis), "note")]) if rows else Html("")
+    rows: list[list[Part]] = [
+        [words(name), words(claimed), estimate(number), words(verdict)]
+        for name, claimed, number, verdict in claim_rows(analysis)
+    ]
+    whole, *each = claim_notes(analysis) if rows else [""]
+    below = [tag("p", whole, class_="note"), tag("ul", *(tag("li", note) for note in each), class_="note wide")]
+    return join([table(CLAIM_HEADER, rows), *below]) if rows else Html("")
 
 
 def _fit(fit: dict[str, Any]) -> Html:
     law = {**LAWS, POWER.name: POWER}.get(fit["law"])
     meanings = dict(zip(law.parameter_names, law.meanings, strict=True)) if law else {}
     rows: list[list[Part]] = [
-        [name.replace("_", " "), shown(Interval.from_json(value)), _words(meanings.get(name, NOTHING))]
+        [name.replace("_", " "), shown(Interval.from_json(value)), words(meanings.get(name, NOTHING))]
         for name, value in (fit.get("parameters") or {}).items()
     ]
     where = ", ".join(filter(None, (fit["arm"], fit["recipe"])))
@@ -172,11 +199,7 @@ def data_sets(facts: dict[str, Any]) -> Html:
         for data in facts.get("data") or []
     ]
     header = ("data set", "images", "licence", "source", "problems found")
-    return table(header, [[*row[:2], *map(_words, row[2:])] for row in rows]) if rows else Html("")
-
-
-def _words(part: Part) -> Part:
-    return tag("span", part, class_="words")
+    return table(header, [[*row[:2], *map(words, row[2:])] for row in rows]) if rows else Html("")
 
 
 def problems(found: Any) -> str:

@@ -127,7 +127,7 @@ def linear_reach(data: Frame) -> float | None:
     """Where the linear part of equivalents' axes ends if the range of any real size dwarfs the answers, else None."""
     answers = data.loc[data["kind"] == "mean", "point"].abs()
     typical = answers[answers > 0].median()
-    spans = [_span(panel)[0] for _, panel in data.groupby("n_real")]
+    spans = [_span(panel)[0] for _, panel in data.groupby(["recipe", "n_real"])]
     crowded = any(high - low > CROWDED * typical for low, high in spans)
     return 10.0 ** math.floor(math.log10(typical)) if crowded else None
 

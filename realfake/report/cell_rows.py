@@ -29,11 +29,11 @@ from realfake.tables import interval
 
 Frame = Any  # a pandas table or column; pandas' own types refuse much that it does
 COLUMNS = (
-    *("quantity", "series", "kind", "law"),
+    *("quantity", "recipe", "series", "kind", "law"),
     *("n_real", "n_real_low", "n_real_high", "n_synthetic", "n_generator", "real_budget", "replicates", "price"),
     *("point", "low", "high", "bound", "censored", "reason", "floor", "ceiling"),
 )
-TEXTS = ("quantity", "series", "kind", "law", "censored", "reason")
+TEXTS = ("quantity", "recipe", "series", "kind", "law", "censored", "reason")
 
 
 def real_budget(table: Frame, arm: str | None, recipe: str, n_real: float, n_synthetic: float) -> float:

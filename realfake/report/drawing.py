@@ -6,14 +6,26 @@ answers (`planes`), marks (`marks`), scales (`axes`), layout (`layout`), numbers
 
 from __future__ import annotations
 
+import textwrap
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from realfake.report import marks, planes
 from realfake.report.axes import MUTED, linear_reach, vertical_scale, volume_axis
 from realfake.report.figures import Frame
-from realfake.report.layout import SETTINGS, leftmost, legend, lowest, panels, share_height, size_title, styles
+from realfake.report.layout import (
+    PANEL_HEIGHT,
+    SETTINGS,
+    columns_of,
+    leftmost,
+    legend,
+    panels,
+    share_height,
+    size_title,
+    styles,
+)
 from realfake.responses import RESPONSES, heading
+from realfake.statistics.currencies import setting
 from realfake.tables import REAL_ONLY, count
 
 if TYPE_CHECKING:
@@ -27,6 +39,8 @@ LABELS = {
     "value": "value of one more,\nreal images",
 }
 DODGE = 1.12  # series stand beside each other
+TITLE_LETTER, TITLE_HEIGHT = 0.095, 0.4  # inches: of a bold letter, of the lines that name a recipe
+Place = tuple[str, float]  # recipe ("" where there is one), real size
 
 
 def draw(name: str, data: Frame) -> Figure:
@@ -53,35 +67,64 @@ def svg(figure: Figure) -> str:
 
 
 def _against_volume(name: str, data: Frame) -> Figure:
-    """A panel for every real size, a block of them for every quantity (of equivalents, the main response only)."""
+    """A panel for every real size, a block of them for every quantity (of equivalents, the main response only).
+
+    With several recipes each has blocks of its own, or stands beside the others where each has one real size.
+    """
     quantities = list(dict.fromkeys(data["quantity"]))
     quantities = quantities[:1] if name == "equivalent" else quantities
-    sizes = sorted(data["n_real"].unique())
+    groups = _groups(data)
+    number, recipe_title = max(map(len, groups)), any(recipe for recipe, _ in groups[0])
     style = styles(series for series in dict.fromkeys(data["series"]) if not series.startswith(REAL_ONLY))
     titles = {series: _budget_title(data, series) for series in style}
-    figure, blocks = panels(len(sizes), blocks=len(quantities), titles=titles.values())
-    for quantity, axes in zip(quantities, blocks, strict=True):
+    height = PANEL_HEIGHT + TITLE_HEIGHT * recipe_title
+    figure, blocks = panels(number, blocks=len(groups) * len(quantities), titles=titles.values(), height=height)
+    for index, axes in enumerate(blocks):
+        places, quantity = groups[index // len(quantities)], quantities[index % len(quantities)]
         if name != "equivalent":
             share_height(axes)
-        _block(axes, data[data["quantity"] == quantity], sizes, style)
-        axes[0].figure.align_ylabels(axes)
-    for index, n_real in enumerate(sizes):
-        blocks[0][index].set_title(size_title(n_real))
-        blocks[-1][index].set_xlabel("synthetic images" if lowest(index, len(sizes)) else "")
+        for ax in axes[len(places) :]:
+            ax.remove()
+        _block(axes[: len(places)], data[data["quantity"] == quantity], places, style, number)
+        axes[0].figure.align_ylabels(axes[: len(places)])
+        _name(axes, places, first=quantity == quantities[0], last=quantity == quantities[-1])
     legend(figure, titles, style)
     return figure
 
 
-def _block(axes: list[Axes], data: Frame, sizes: list[float], style: dict[str, Any]) -> None:
-    """One quantity beside every real size; equivalents have a scale for each size, for the ladder ends elsewhere."""
+def _groups(data: Frame) -> list[list[Place]]:
+    """Recipes and real sizes that stand in one block of panels."""
+    sizes = {recipe: sorted(own["n_real"].unique()) for recipe, own in data.groupby("recipe", sort=False)}
+    groups = [[(recipe, size) for size in own] for recipe, own in sizes.items()]
+    return [[place for (place,) in groups]] if max(map(len, groups)) == 1 else groups
+
+
+def _name(axes: list[Axes], places: list[Place], *, first: bool, last: bool) -> None:
+    """Titles above the first quantity of a group, and what lies across below the last."""
+    columns, width = columns_of(len(axes)), axes[0].figure.get_size_inches()[0]
+    for index, (recipe, n_real) in enumerate(places):
+        named = [
+            *textwrap.wrap(setting(recipe).title, int(width / columns / TITLE_LETTER), break_on_hyphens=False),
+            size_title(n_real),
+        ]
+        axes[index].set_title("\n".join(named) if first else "")
+        axes[index].set_xlabel("synthetic images" if last and index + columns >= len(places) else "")
+
+
+def _block(axes: list[Axes], data: Frame, places: list[Place], style: dict[str, Any], number: int) -> None:
+    """One quantity in every place; equivalents have a scale for each, for the ladder ends elsewhere.
+
+    `number` panels are in the widest block.
+    """
     quantity = data["quantity"].iloc[0]
     apart = quantity.startswith("equivalent")
-    straight = linear_reach(data) if apart else None
-    for index, (ax, n_real) in enumerate(zip(axes, sizes, strict=True)):
-        own = data[data["n_real"] == n_real]
+    here = data[data["recipe"].isin([recipe for recipe, _ in places])]
+    for index, (ax, (recipe, n_real)) in enumerate(zip(axes, places, strict=True)):
+        alike = here[here["recipe"] == recipe]
+        own = alike[alike["n_real"] == n_real]
         _volume_panel(ax, own, style)
-        vertical_scale(ax, own if apart else data, quantity, straight)
-        ax.set_ylabel(LABELS[quantity] if leftmost(index, len(axes)) else "")
+        vertical_scale(ax, own if apart else here, quantity, linear_reach(alike) if apart else None)
+        ax.set_ylabel(LABELS[quantity] if leftmost(index, number) else "")
 
 
 def _volume_panel(ax: Axes, data: Frame, style: dict[str, Any]) -> None:
@@ -145,7 +188,7 @@ def _residuals(data: Frame) -> Figure:
         left.sharey(right)
         _residual_panel(right, own[~mixed], "n_real", {None: (MUTED, "o", "-")})
         _residual_panel(left, own[mixed], "n_synthetic", style)
-        left.set_title(f"{name}: law '{own['law'].iloc[0]}'")
+        left.set_title(textwrap.fill(f"{name}: law '{own['law'].iloc[0]}'", planes.TITLE_LETTERS))
         right.set_title("real images only")
         left.set_ylabel("measured above\nfitted, %")
     blocks[-1][0].set_xlabel("synthetic images")

@@ -13,6 +13,7 @@ from typing import Any
 from realfake.intervals import withheld
 from realfake.report.cell_rows import Frame, mean_row, real_budget, response_rows, tidy
 from realfake.report.fitted import Row, answers, bands, expected, fit_of, fits_of, plane, real_curve
+from realfake.statistics.currencies import setting
 from realfake.statistics.equivalence import Fit
 from realfake.tables import REAL_ONLY, Arm, arms, interval, inverted, ladder, main_response, recipes
 from realfake.tables import responses as responses_of
@@ -40,36 +41,44 @@ def equivalents(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Fram
         for response in responses_of(analysis):
             about = (table, analysis, arm, f"equivalent.{response}")
             fit = fit_of(fits, recipe=arm.recipe, response=response, arm=arm.name)
-            rows += [*_law(fit, about[3], arm, analysis), *_equivalent_rows(*about)]
+            rows += _apart([*_law(fit, about[3], arm, analysis), *_equivalent_rows(*about)], arm)
     return tidy(rows)
 
 
 def values(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
-    """Value of one more synthetic image in every cell, and by the law in between."""
+    """Value of one more synthetic image in every cell, and by the law in between; nothing where it has none at all."""
     rows: list[Row] = []
     for arm in arms(analysis):
         held = [(cell, value) for cell in arm.cells if (value := interval(cell, "value")) is not None]
         fit = fit_of(fits, recipe=arm.recipe, response=main_response(analysis), arm=arm.name)
         told = any(value.censored != "withheld" for _, value in held)
-        rows += _law(fit, "value", arm, analysis) if told else []
-        rows += [mean_row("value", arm.title, cell, _budget(table, arm, cell), value) for cell, value in held]
-    return tidy(rows)
+        rows += _apart(_law(fit, "value", arm, analysis) if told else [], arm)
+        own = [mean_row("value", arm.title, cell, _budget(table, arm, cell), value) for cell, value in held]
+        rows += _apart(own, arm)
+    return tidy(rows if any(row["censored"] != "withheld" for row in rows) else [])
 
 
 def responses(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
-    """Every response of every cell with its trials, the law, and real-only cells at the same real sizes."""
+    """Every response of every cell with its trials, the law, and real-only cells at the same real sizes.
+
+    What is priced in images of the tested domain too stands here once.
+    """
     rows: list[Row] = []
-    for arm in arms(analysis):
+    shown = [arm for arm in arms(analysis) if arm.title == arm.name or not setting(arm.recipe).own]
+    for arm in shown:
         for response in responses_of(analysis):
             fit = fit_of(fits, recipe=arm.recipe, response=response, arm=arm.name)
-            rows += _law(fit, response, arm, analysis)
+            rows += _apart(_law(fit, response, arm, analysis), arm)
         for cell in arm.cells:
-            rows += response_rows(table, arm.title, arm.name, arm.recipe, cell, _budget(table, arm, cell))
-    for recipe in {arm.recipe: None for arm in arms(analysis)}:
-        mixed = {cell["n_real"] for arm in arms(analysis) if arm.recipe == recipe for cell in arm.cells}
+            own = response_rows(table, arm.title, arm.name, arm.recipe, cell, _budget(table, arm, cell))
+            rows += _apart(own, arm)
+    for recipe in {arm.recipe: None for arm in shown}:
+        mixed = {cell["n_real"] for arm in shown if arm.recipe == recipe for cell in arm.cells}
+        named = {"recipe": recipe if len(recipes(analysis)) > 1 else ""}
         for cell in ladder(analysis, recipe):
             if cell["n_real"] in mixed:
-                rows += response_rows(table, _real_title(analysis, recipe), None, recipe, cell, cell["n_real"])
+                own = response_rows(table, REAL_ONLY, None, recipe, cell, cell["n_real"])
+                rows += [{**row, **named} for row in own]
     return tidy(rows)
 
 
@@ -124,6 +133,11 @@ def real_ladder(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Fram
 
 
 # ------------------------------------------------------------------------------------------------------------- rows
+
+
+def _apart(rows: list[Row], arm: Arm) -> list[Row]:
+    """Rows by arm and recipe, which has panels of its own, where there are several."""
+    return rows if arm.title == arm.name else [{**row, "series": arm.name, "recipe": arm.recipe} for row in rows]
 
 
 def _budget(table: Frame, arm: Arm, cell: Row) -> float:

@@ -7,6 +7,7 @@ Here: how a figure is laid out, so that its words have 8 points when it is print
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ STYLES = (  # Okabe & Ito's colours, told apart also by marker and line
     ("#e69f00", "v", (0, (5, 1, 1, 1, 1, 1))),
     ("#56b4e9", "P", (0, (3, 3))),
 )
+HANDLE = 0.5  # inches of a mark in the legend
 ACROSS = 3  # panels beside each other; more would print too small
 FIGURE_WIDTH, WIDEST_PANEL, PANEL_HEIGHT, LINE_HEIGHT = 7.6, 4.2, 2.3, 0.18  # inches; the last of a legend
 SETTINGS: Any = {
@@ -66,7 +68,8 @@ def panels(
     columns = columns_of(number, across)
     rows = math.ceil(number / columns)
     width = columns * min(FIGURE_WIDTH / columns, widest)
-    lines = math.ceil(len(list(titles)) / _legend_columns(titles, width))
+    wrapped = [_wrapped(title, width) for title in titles]
+    lines = math.ceil(sum(title.count("\n") + 1 for title in wrapped) / _legend_columns(wrapped, width))
     figure = Figure(figsize=(width, height * rows * blocks + LINE_HEIGHT * lines + 0.2), layout="constrained")
     grid = figure.add_gridspec(rows * blocks, columns)
     places = [divmod(index, columns) for index in range(number)]
@@ -125,9 +128,17 @@ def key(figure: Figure, looks: dict[str, dict[str, Any]]) -> None:
     from matplotlib.lines import Line2D
 
     marks = [Line2D([], [], **{"markersize": 5, "linewidth": 1.1, **look}) for look in looks.values()]
-    columns = _legend_columns(looks, figure.get_size_inches()[0])
-    figure.legend(marks, list(looks), loc="outside upper left", ncols=columns, handlelength=3)
+    width = figure.get_size_inches()[0]
+    titles = [_wrapped(title, width) for title in looks]
+    columns = _legend_columns(titles, width)
+    figure.legend(marks, titles, loc="outside upper left", ncols=columns, handlelength=3)
 
 
 def _legend_columns(titles: Iterable[str], width: float) -> int:
-    return max(1, int(width // (LETTER * max(map(len, titles), default=1) + 0.5)))
+    longest = max((len(line) for title in titles for line in title.split("\n")), default=1)
+    return max(1, int(width // (LETTER * longest + HANDLE)))
+
+
+def _wrapped(title: str, width: float) -> str:
+    """A title in lines that fit beside their mark into a legend of one column."""
+    return textwrap.fill(title, int((width - HANDLE) / LETTER))

@@ -10,9 +10,10 @@ from typing import Any
 
 from realfake.intervals import Interval
 from realfake.laws import LAWS
-from realfake.report.page import Html, Part, bullets, estimate, join, paragraphs, table, tag
+from realfake.report.page import Html, Part, bullets, estimate, join, paragraphs, table, tag, words
 from realfake.responses import RESPONSES
 from realfake.statistics.choice import NEAR
+from realfake.statistics.warned import warned
 from realfake.tables import NOTHING, count, recipes, shown
 
 ESTIMAND = (
@@ -39,7 +40,7 @@ def made(analysis: dict[str, Any]) -> Html:
     """The estimand, what the intervals hold, every fit's noise and replicates, and where the warnings stand."""
     fits = [_fit(fit, analysis) for fit in analysis["fits"] if fit.get("noise")]
     said = paragraphs([ESTIMAND, _intervals(analysis["settings"])])
-    return join([said, bullets(fits), tag("p", _warnings(analysis["warnings"]))])
+    return join([said, bullets(fits), tag("p", _warnings(warned(analysis)))])
 
 
 def _intervals(settings: dict[str, Any]) -> str:
@@ -111,5 +112,5 @@ def _law(law: dict[str, Any]) -> list[Part]:
         NOTHING if p is None else f"{p:.3f}",
         estimate(shown(worth)),
         "yes" if law["in_set"] else "",
-        tag("span", status, class_="words"),
+        words(status),
     ]

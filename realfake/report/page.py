@@ -39,8 +39,10 @@ def join(parts: Iterable[Part]) -> Html:
 
 
 def typeset(text: str) -> str:
-    """Numbers as printed: a true minus sign before a digit or ∞, no line break inside an interval or before a %."""
-    text = re.sub(r"(?<![\w.)\]–-])-(?=[\d∞.])", "−", text).replace(" %", "\u00a0%")
+    """Numbers as printed: a true minus sign before a digit or ∞, no line break inside an interval, 1 − AP or before a %."""
+    text = (
+        re.sub(r"(?<![\w.)\]–-])-(?=[\d∞.])", "−", text).replace(" %", "\u00a0%").replace("1 − AP", "1\u00a0−\u00a0AP")
+    )
     return re.sub(r"\[[^\[\]]{1,40}\]|[<>] [\d−]", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
@@ -98,6 +100,11 @@ def estimate(text: str) -> Html:
     """A number with its interval, or with the words in its place, below it in smaller type."""
     point, *range_ = re.split(r" (?=[\[(])", text, maxsplit=1)
     return join([point, " ", *(tag("span", part, class_="range") for part in range_)])
+
+
+def words(part: Part) -> Html:
+    """What may be as long as a sentence, in a cell of a table: it breaks into lines, and not into letters."""
+    return tag("span", part, class_="words")
 
 
 def png(data: bytes, text: str, *, smooth: bool = False) -> Html:

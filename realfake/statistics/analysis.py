@@ -30,7 +30,7 @@ from realfake.statistics.trial_table import REAL_ONLY, Frame, normalised, respon
 from realfake.values import canonical
 
 SCHEMA = 1
-REVISION = 6  # raise it when the same table would get other numbers: cached documents are then made anew
+REVISION = 7  # raise it when the same table would get other numbers: cached documents are then made anew
 
 
 def digest(
@@ -61,13 +61,14 @@ def analyse(
     seed: int = 0,
     context: dict[str, Any] | None = None,
     claims: Sequence[Claim] = (),
+    others: int = 0,
 ) -> dict[str, Any]:
     """The whole document for a table of trials; strict JSON values, every number an `Interval.to_json`.
 
     `context` words the sentences: "data", "model", "init", "budget", and "generators": {arm: text}; "n_available" is
     the size of the data set that subsets are drawn from. An arm with too few data keeps its cells; the reason is among
-    the warnings. `claims` were declared before the runs; each gets a row with its verdict. Raises FitError for a table
-    that makes no sense at all.
+    the warnings. `claims` were declared before the runs, and so many `others`; each of the first gets a row with its
+    verdict. Raises FitError for a table that makes no sense at all.
     """
     ordered = normalised(table)
     responses = responses_of(ordered)
@@ -80,6 +81,9 @@ def analyse(
     add_other_budgets(cells, budgets_of(ordered), responses[0])
     fits = [reading.fit for reading in readings.values() if reading.fit is not None]
     warnings += _fit_warnings(fits) + _overlaps(ordered, context or {})
+    laws = {key: who_answers(one.fit) for key, one in readings.items()}
+    laws = {key: who_answers(one.fit) for key, one in readings.items()}
+    told = sentences(cells, fits, context or {})
     return {
         "schema": SCHEMA,
         "digest": digest(table, per_image=per_image, bootstrap=bootstrap, seed=seed, claims=claims),
@@ -95,9 +99,10 @@ def analyse(
             for key, reading in readings.items()
             if reading.comparison is not None
         ],
-        "claims": judge(claims, ordered, **given, laws={key: who_answers(one.fit) for key, one in readings.items()}),
+        "claims": judge(claims, ordered, **given, laws=laws, others=others),
         "controls": controls(cells),
-        "sentences": sentences(cells, fits, context or {}),
+        "sentences": [text for texts in told.values() for text in texts],
+        "sentence_recipes": [recipe for recipe, texts in told.items() for _ in texts],
         "warnings": list(dict.fromkeys(warnings)),
     }
 

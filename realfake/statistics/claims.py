@@ -151,8 +151,11 @@ def judge(
     bootstrap: int = 400,
     seed: int = 0,
     laws: Mapping[Key, Sequence[str]] | None = None,
+    others: int = 0,
 ) -> list[dict[str, Any]]:
     """One row of plain values for each claim, in the order given: estimate, verdict, why.
+
+    ``others`` is how many claims were declared beside these and are judged elsewhere (``effects``).
 
     `table`, `per_image`, `bootstrap` and `seed` are those of `realfake.fit`. `laws` names who answers for each (recipe,
     arm, response), as `contrasts.who_answers` does: laws, "inversion" (also where it names none), or both; without it
@@ -174,8 +177,8 @@ def judge(
         return sides[key]
 
     found = [_weakest(claim, side, responses, seed) for claim in claims]
-    adjusted, alphas = holm([min(one.p_values.values(), default=1.0) for one in found])
-    return [_row(*one) for one in zip(found, adjusted, alphas, strict=True)]
+    adjusted, alphas = holm([*(min(one.p_values.values(), default=1.0) for one in found), *[1.0] * others])
+    return [_row(*one) for one in zip(found, adjusted, alphas, strict=False)]
 
 
 def draws_needed(claims: Sequence[Claim], bootstrap: int) -> int:

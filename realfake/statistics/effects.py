@@ -2,14 +2,15 @@
 
 The sum of an effect's terms is taken within every replicate (the trials of one subset seed), so that what replicates
 share cancels; over replicates it has a Student t interval. Verdicts are those of ``claims``, by Holm's step-down over
-all effects that were declared, those without an answer included.
+all that a study declared, effects and claims, those without an answer included; in the one's adjustment the other's
+count as never rejected, which is the safe side.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,38 +23,53 @@ from realfake.statistics.trial_table import REAL_ONLY
 from realfake.values import SpecError, nearest
 
 
-def judge_effects(effects: Sequence[Effect], rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def judge_effects(
+    effects: Sequence[Effect], rows: Iterable[Mapping[str, Any]], others: int = 0
+) -> list[dict[str, Any]]:
     """Return one row of plain values for each effect, in the order given, as ``claims.judge`` does for claims.
 
     ``rows`` are those of the table of trials. An effect with fewer than two replicates that have all its terms is
-    undecided and says so.
+    undecided and says so. ``others`` is how many claims were declared beside these and are judged elsewhere.
     """
     cells = _cells(rows)
     found = [_sums(effect, cells) for effect in effects]
     p_values = [_p_values(effect, values) for effect, values in zip(effects, found, strict=True)]
-    adjusted, alphas = holm([min(p.values(), default=1.0) for p in p_values])
-    return [_row(*one) for one in zip(effects, found, p_values, adjusted, alphas, strict=True)]
+    adjusted, alphas = holm([*(min(p.values(), default=1.0) for p in p_values), *[1.0] * others])
+    return [_row(*one) for one in zip(effects, found, p_values, adjusted, alphas, strict=False)]
 
 
 def refuse_unknown_cells(study: Study) -> None:
     """Refuse effects about cells that the trials of a study do not have, before they run: SpecError."""
-    from realfake import naming
+    from realfake import naming, records
 
     arms = naming.arms(study.trials)
-    tried = [(trial, trial.test) for trial in study.trials] + [(e.of, e.on) for e in study.evaluations]
-    known = {
-        (naming.test_name(test), arms[address(trial)], trial.n_real, trial.n_synthetic)
-        for trial, test in tried
-        if trial.added is None
-    }
+    recipe_of = naming.recipes(study.trials)
+    tried = [(trial, trial.test) for trial in study.trials] + [(e.of, e.on) for e in records.tried_on(study)]
+    known: dict[tuple[str, str, int, int], set[str]] = defaultdict(set)
+    for trial, test in tried:
+        if trial.added is None:
+            place = (naming.test_name(test), arms[address(trial)], trial.n_real, trial.n_synthetic)
+            known[place].add(recipe_of[address(trial)])
     tests = {test for test, *_ in known}
     for effect, term in ((one, term) for one in study.effects for term in one.terms):
         test = term.test or (next(iter(tests)) if len(tests) == 1 else "")
         arm = term.arm or naming.REAL_ONLY
-        if (test, arm, term.n_real, term.n_synthetic) not in known:
-            names = {name for _, name, *_ in known} if arm not in arms.values() else set()
-            hint = nearest(arm, names) if names else f"tests: {', '.join(sorted(tests))}"
+        there = known.get((test, arm, term.n_real, term.n_synthetic), set())
+        if len(there) > 1 and not term.recipe:
+            raise SpecError(f"Effect {effect.name!r}: several recipes have {_written(term)}; {nearest('', there)}")
+        if not there or (term.recipe and term.recipe not in there):
+            hint = nearest(term.recipe, there) if there else _hint(known, test, arm)
             raise SpecError(f"Effect {effect.name!r}: the study has no trial for {_written(term)}; {hint}")
+
+
+def _hint(known: Collection[tuple[str, str, int, int]], test: str, arm: str) -> str:
+    """Return what there is instead: the nearest arm, the tests, or the sizes of that arm on that test."""
+    if arm not in (names := {name for _, name, *_ in known}):
+        return nearest(arm, names)
+    sizes = sorted((n, m) for of_test, of_arm, n, m in known if (of_test, of_arm) == (test, arm))
+    if not sizes:
+        return f"tests: {', '.join(sorted({test for test, *_ in known}))}"
+    return f"sizes: {', '.join(f'{n:,} + {m:,}' for n, m in sizes)}"
 
 
 Cells = dict[tuple[str, str, int, int], dict[int, list[Mapping[str, Any]]]]  # test, arm, sizes; seed; trials
@@ -81,10 +97,16 @@ def _of_term(term: Term, cells: Cells) -> dict[int, float]:
     test = term.test or (next(iter(tests)) if len(tests) == 1 else "")
     means = {}
     for seed, trials in cells.get((test, arm, term.n_real, term.n_synthetic), {}).items():
-        values = [_number(trial.get(term.measure)) for trial in trials]
+        own = [trial for trial in trials if not term.recipe or _is_of(trial["recipe"], term)]
+        values = [_number(trial.get(term.measure)) for trial in own]
         if values and all(math.isfinite(value) for value in values):
             means[seed] = term.weight * float(np.mean(values))
     return means
+
+
+def _is_of(recipe: str, term: Term) -> bool:
+    """Say whether a row's recipe, which may name its test set, is that of a term."""
+    return recipe.split(" on ")[0] == term.recipe
 
 
 def _number(value: Any) -> float:
@@ -127,7 +149,8 @@ def _row(
         "level": 1 - alpha,
         "p": adjusted,
         "verdict": given[0] if given else "undecided",
-        "why": f"{' '.join(_written(term) for term in effect.terms)}: {estimate} over {len(values)} replicates",
+        "why": f"{' '.join(_written(term) for term in effect.terms)}: {estimate} over {len(values)} replicates"
+        + (f", {' and '.join(given)}" if len(given) > 1 else ""),
         "basis": "replicates",
     }
 

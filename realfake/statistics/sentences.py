@@ -9,6 +9,7 @@ from typing import Any
 
 from realfake.intervals import Interval
 from realfake.responses import RESPONSES
+from realfake.statistics.currencies import setting
 from realfake.statistics.equivalence import LAW, Fit
 
 CONTROLS = {
@@ -39,10 +40,11 @@ def in_doubt(fit: Fit) -> str:
     )
 
 
-def sentences(cells: list[dict[str, Any]], fits: list[Fit], context: dict[str, Any]) -> list[str]:
-    """One sentence for each (recipe, arm, n_real), at the largest volume with a trial that did not diverge.
+def sentences(cells: list[dict[str, Any]], fits: list[Fit], context: dict[str, Any]) -> dict[str, list[str]]:
+    """By recipe, one sentence for each (arm, n_real), at the largest volume with a trial that did not diverge.
 
-    Where there are several recipes, a sentence names its own: `context` knows the first one's alone.
+    Where there are several recipes, a sentence names its own, its test set and whose images it counts: `context` knows
+    the first one's alone.
     """
     largest: dict[tuple[str, str, int], dict[str, Any]] = {}
     for cell in cells:
@@ -51,25 +53,32 @@ def sentences(cells: list[dict[str, Any]], fits: list[Fit], context: dict[str, A
         if usable and (key not in largest or cell["n_synthetic"] > largest[key]["n_synthetic"]):
             largest[key] = cell
     several = len({recipe for recipe, *_ in largest}) > 1
-    return [
-        sentence(cell, _fit_of(cell, fits), {**context, **(_own(cell) if several else {})}) for cell in largest.values()
-    ]
+    told: dict[str, list[str]] = {}
+    for cell in largest.values():
+        said = sentence(cell, _fit_of(cell, fits), {**context, **(_own(cell) if several else {})})
+        told.setdefault(cell["recipe"], []).append(said)
+    return told
 
 
 def _own(cell: dict[str, Any]) -> dict[str, str]:
     """What a cell knows of its setting, in the place of that of the first trial."""
-    return {"model": cell["recipe"], "init": "", "budget": ""}
+    known = setting(cell["recipe"])
+    tested = f"tested on {known.test}" if known.test else ""
+    return {"model": known.recipe, "init": tested, "budget": "", "images": known.currency}
 
 
 def sentence(cell: dict[str, Any], fit: Fit | None, context: dict[str, Any]) -> str:
     """What the synthetic images of one cell were worth, with the setting, the interval and the measured range."""
-    setting = [context[name] for name in ("model", "init", "budget") if context.get(name)]
-    place = f"On {context.get('data', 'this data set')}" + (f" with {', '.join(setting)}" if setting else "")
+    words = [context[name] for name in ("model", "init", "budget") if context.get(name)]
+    place = f"On {context.get('data', 'this data set')}" + (f" with {', '.join(words)}" if words else "")
     generator = context.get("generators", {}).get(cell["arm"], f"the generator '{cell['arm']}'")
     fitted = f", fitted on {_images(cell['n_generator'])}," if cell["n_generator"] else ""
     beside = f"beside {cell['n_real']:,} real ones" if cell["n_real"] else "alone"
     response, worth = next(iter(cell["equivalent"].items()))
-    verdict = _verdict(Interval.from_json(worth), beside_real=bool(cell["n_real"]), signs=cell.get("signs", {}))
+    images = context.get("images", "real images")
+    verdict = _verdict(
+        Interval.from_json(worth), beside_real=bool(cell["n_real"]), signs=cell.get("signs", {}), images=images
+    )
     replicates = f"{cell['replicates']} replicates" if cell["replicates"] > 1 else "one seed"
     by = cell["equivalent_by"].split(" and ")
     basis = ", beside ".join(_basis(fit) if fit is not None and source == LAW else source for source in by)
@@ -102,8 +111,8 @@ def _basis(fit: Fit) -> str:
     return f"law '{fit.law}'{spanned}"
 
 
-def _verdict(worth: Interval, *, beside_real: bool, signs: dict[str, str]) -> str:
-    more = "more real images" if beside_real else "real images"
+def _verdict(worth: Interval, *, beside_real: bool, signs: dict[str, str], images: str = "real images") -> str:
+    more = f"more {images}" if beside_real else images
     if worth.censored == "withheld":
         return f"have no measured worth: {worth.reason}"
     if said := disagreement(signs):

@@ -142,9 +142,12 @@ def paste_people(
     """Return the images with their people's crops ``(g, s, s, 3)`` put back: the way back of ``people``."""
     results = images.copy()
     for i in range(len(images)):
+        total = images[i].astype(np.float32)  # changes add up: each is measured from the image as it was
         for row in range(start[i], start[i + 1]):
             person = masks[i] == row - start[i] + 1
-            results[i] = paste(results[i], crops[row], box[row], person, feather, margin=margin)
+            pasted = paste(images[i], crops[row], box[row], person, feather, margin=margin)
+            total += pasted.astype(np.float32) - images[i]
+        results[i] = np.rint(total).clip(0, 255)
     return results
 
 
