@@ -35,8 +35,10 @@ def pools_of(trial: Trial) -> list[Pool]:
 
 
 def test_name(dataset: Dataset) -> str:
-    """Return what a test set is called: its name, and its split where that is not "test"."""
-    return dataset.name if dataset.split == "test" else f"{dataset.name} ({dataset.split})"
+    """Return what a test set is called: its name, for your own files the first digits of their fingerprint, and its
+    split where that is not "test"."""
+    name = f"{dataset.name} {dataset.fingerprint[:6]}".rstrip()
+    return name if dataset.split == "test" else f"{name} ({dataset.split})"
 
 
 def arms(trials: tuple[Trial, ...]) -> dict[str, str]:

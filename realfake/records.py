@@ -135,7 +135,8 @@ def in_target_images(tried: list[Tried]) -> list[Pair]:
 
 def _adds(trial: Trial, test: Dataset) -> bool:
     """Say whether the images that are added to the real ones are of the domain of a test set."""
-    return trial.added is not None and isinstance(trial.added.of, Dataset) and trial.added.of.name == test.name
+    of = trial.added.of if trial.added else None
+    return isinstance(of, Dataset) and (of.name, of.fingerprint) == (test.name, test.fingerprint)
 
 
 def _tried(

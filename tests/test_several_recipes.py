@@ -1,14 +1,15 @@
-"""A study with several test sets and currencies: each thing said once, no currency mistaken, every recipe its panels."""
+"""A study with several test sets and currencies: all said once, no currency mistaken, a panel each."""
 
-import re
 import textwrap
 
 import pandas as pd
 import pytest
 
 from realfake import headline
+from realfake.intervals import Interval
 from realfake.report import figures, render
 from realfake.report.drawing import draw
+from realfake.report.layout import STYLES
 from realfake.report.page import Html
 from realfake.statistics.analysis import analyse
 from realfake.statistics.currencies import setting
@@ -88,8 +89,7 @@ def test_the_headline_has_the_equivalents_of_the_cells(document):
     for cell in document["cells"]:
         place = across.index(headline.title(cell["recipe"], document)) + 1
         written = next(row[place] for row in rows if f"from {cell['arm']} " in row[0])
-        point = cell["equivalent"]["ap50_error"]["point"]
-        assert float(re.match(r"-?[\d.]+", written)[0]) == pytest.approx(point, abs=0.06 + 0.05 * abs(point))
+        assert written == f"{Interval.from_json(cell['equivalent']['ap50_error'])}*"
 
 
 def test_the_terminal_and_the_page_lead_with_it(document):
@@ -99,7 +99,6 @@ def test_the_terminal_and_the_page_lead_with_it(document):
     page = render(table(), document, {"study": "s", "question": "q"}, {}, Html(""))
     assert page.index("40 from PTL beside 20") < page.index("On park, in labelled images of park")
     assert "Not fitted throughout: the arm has 1 mixed cell" in page
-    assert "one-letter" not in page
 
 
 def test_every_recipe_has_its_panel_and_every_arm_one_colour(document):
@@ -109,8 +108,10 @@ def test_every_recipe_has_its_panel_and_every_arm_one_colour(document):
     assert [title.removesuffix(" beside 20 real images") for title in titles] == [
         setting(recipe).title for recipe in (PARK, OWN, URBAN)
     ]
-    colours = [[line.get_color() for line in ax.lines if line.get_marker() in "os"] for ax in figure.axes]
-    assert len({tuple(dict.fromkeys(own)) for own in colours}) == 1
+    looks = [
+        {(line.get_marker(), line.get_color()) for line in ax.lines if line.get_marker() in "os"} for ax in figure.axes
+    ]
+    assert set().union(*looks) == {(marker, color) for color, marker, _ in STYLES[:2]}
 
 
 @pytest.mark.parametrize("number", [1, 2, 9])
@@ -119,10 +120,12 @@ def test_a_legend_is_never_cut_off(document, number, name):
     data = figures.figure_tables(table(), document)["equivalent"]
     one = data[(data["series"] == "PTL") & (data["recipe"] == PARK)]
     figure = draw("equivalent", pd.concat([one.assign(series=f"{name}{k}", recipe="") for k in range(number)]))
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     box, whole = figure.legends[0].get_window_extent(), figure.bbox
-    assert whole.x0 <= box.x0 and box.x1 <= whole.x1
-    assert whole.y0 <= box.y0 and box.y1 <= whole.y1
+    assert whole.x0 <= box.x0
+    assert box.x1 <= whole.x1
+    assert whole.y0 <= box.y0
+    assert box.y1 <= whole.y1
     assert box.y0 >= max(ax.get_window_extent().y1 for ax in figure.axes)
     written = " ".join(text.get_text() for text in figure.legends[0].get_texts())
     assert all(f"{name}{k}".strip() in textwrap.fill(" ".join(written.split()), 10**6) for k in range(number))

@@ -159,7 +159,8 @@ def _answer(analysis: dict[str, Any]) -> list[Html]:
         return [tag("div", paragraphs([NO_ANSWER]), class_="answer")]
     rows: list[list[Part]] = [[words(row[0]), *map(estimate, row[1:])] for row in headline.rows(analysis)]
     response = RESPONSES[main_response(analysis)]
-    leads = [table(headline.header(analysis), rows, AT_A_GLANCE.format(response=response))] if rows else []
+    below = tag("p", AT_A_GLANCE.format(response=response), class_="note")
+    leads = [table(headline.header(analysis), rows), below] if rows else []
     told = [
         join([*([tag("h3", title)] if title else []), paragraphs(texts)]) for title, texts in headline.grouped(analysis)
     ]

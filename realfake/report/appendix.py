@@ -40,7 +40,7 @@ def _wang(found: list[dict[str, Any]]) -> Html:
         [
             words(", ".join(filter(None, (one["arm"], one["recipe"])))),
             str(RESPONSES.get(one["response"], one["response"])),
-            shown(Interval.from_json(one["c2"])),
+            estimate(shown(Interval.from_json(one["c2"]))),
             words(_ended(one) if one.get("status") else "not fitted: see below"),
             *_by_pairs(one.get("pairs_fit")),
         ]
@@ -53,9 +53,11 @@ def _wang(found: list[dict[str, Any]]) -> Html:
 
 
 def _nothing_in(one: dict[str, Any]) -> bool:
-    """Say whether neither way has a c2."""
-    pairs = one.get("pairs_fit") or {}
-    return all(not held or Interval.from_json(held).censored == "withheld" for held in (one["c2"], pairs.get("c2")))
+    """Say whether the law was not fitted, and the authors' own procedure has no bounded c2 either."""
+    held = (one.get("pairs_fit") or {}).get("c2")
+    pairs = Interval.from_json(held) if held else None
+    unbounded = pairs is None or not (math.isfinite(pairs.low) or math.isfinite(pairs.high))
+    return not one.get("status") and (unbounded or pairs is None or pairs.censored == "withheld")
 
 
 def _not_told(found: list[dict[str, Any]]) -> list[str]:
@@ -66,7 +68,9 @@ def _not_told(found: list[dict[str, Any]]) -> list[str]:
         reason = str(one.get("reason") or "no reason was given").replace(f"the arm '{one['arm']}'", "the arm")
         reasons.setdefault(reason, []).append(whom)
     every = {reason: len(whom) == len(found) for reason, whom in reasons.items()}
-    return [
+    missing = any(map(_nothing_in, found))
+    left_out = ["What has no bounded c2 by matched pairs either is left out."] if missing else []
+    return left_out + [
         f"Not fitted{' throughout' if every[reason] else ', ' + '; '.join(whom)}: {reason}."
         for reason, whom in reasons.items()
     ]
@@ -78,7 +82,10 @@ def _by_pairs(found: dict[str, Any] | None) -> list[Part]:
         return [NOTHING, NOTHING]
     missed = f", missed by a factor of {found['typical_miss']:.2f} at the median" if found.get("typical_miss") else ""
     used = f"{count(found['n_pairs'], 'pair')}{missed}, {found['n_censored']} beyond the ladder; {found['status']}"
-    return [shown(Interval.from_json(found["c2"])), words(f"{used} ({found['reason']})" if found["reason"] else used)]
+    return [
+        estimate(shown(Interval.from_json(found["c2"]))),
+        words(f"{used} ({found['reason']})" if found["reason"] else used),
+    ]
 
 
 def _published_c2() -> Html:

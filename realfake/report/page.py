@@ -39,7 +39,7 @@ def join(parts: Iterable[Part]) -> Html:
 
 
 def typeset(text: str) -> str:
-    """Numbers as printed: a true minus sign before a digit or ∞, no line break inside an interval, 1 − AP or before a %."""
+    """Numbers as printed: a true minus before a digit or ∞; no break inside an interval, 1 − AP or before a %."""
     text = (
         re.sub(r"(?<![\w.)\]–-])-(?=[\d∞.])", "−", text).replace(" %", "\u00a0%").replace("1 − AP", "1\u00a0−\u00a0AP")
     )
