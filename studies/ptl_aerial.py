@@ -14,12 +14,12 @@ claimed is declared below, before any run.
 70 translations, 20,992 images, 145 trials, 61,440 distances, 320 evaluations; about 30 minutes on two cores. Every
 trial sees 3,600 examples whatever the mixture, so more images are more variety, not more training.
 
-Result 2026-11-21 (stand-in, five replicates): on the trained domain, beside 20 scenes, 120 rendered images of gap 1
-were worth 6.7 [3.2, 13.1] more scenes when trained on first, 40 of PTL's first round 5.5 [2.3, 9.8], 120 by naive
-merge -5.7 [< -10, -1.9]; beside 80 every use of 120 did harm (PTL -42 [-48, -35]). On the far domain, where more
-scenes of the trained one do not help, 120 merged beside 80 were worth more than the ladder holds (> 240). Of 16
-claims one is decided, against the paper: medium-confidence detections do not change more than low ones. LOG.md has
-the rest.
+Result 2026-11-21 (stand-in, five replicates): on the trained domain, beside 20 scenes, 40 images of PTL's first round
+were worth 5.5 [2.3, 9.8] more scenes, 120 of three rounds -4.3 [< -10, 0.3], 120 by naive merge -5.0 [< -10, 0.3],
+120 trained on first 5.8 [-0.2, 13.1]; beside 80 every use of 120 did harm (PTL -42 [-48, -35]). On the far domain,
+where more scenes of the trained one do not help, 120 merged beside 80 were worth more than the ladder holds (> 240).
+Of 16 claims one is decided, against the paper: medium-confidence detections do not change more than low ones. LOG.md
+has the rest.
 """
 
 from realfake import (

@@ -53,7 +53,7 @@ def document(both):
 def test_the_parts_of_the_document(document):
     assert set(document) == {
         *("schema", "digest", "settings", "cells", "ladder", "fits", "other_fits", "unfitted", "comparisons", "wang"),
-        *("claims", "controls", "sentences", "warnings"),
+        *("claims", "controls", "sentences", "sentence_recipes", "warnings"),
     }
     assert document["schema"] == 1
     expected = {"bootstrap": 60, "seed": 0, "responses": ["cross_entropy", "error"], "test_images": False}
@@ -254,7 +254,7 @@ def test_an_arm_with_too_few_cells_keeps_its_inversion_and_is_warned_of():
     cell = cell_of(found, "few", 1000, 1000)
     assert cell["equivalent_by"] == "inversion"
     assert interval(cell["equivalent"]["cross_entropy"]).censored == ""
-    assert any("the arm 'few' has 1 mixed cells, too few" in text for text in found["warnings"])
+    assert any("the arm 'few' has 1 mixed cell, too few" in text for text in found["warnings"])
     assert {fit["arm"] for fit in found["fits"]} == {"closed-set"}
     assert cell_of(found, "closed-set", 1000, 1000)["equivalent_by"] == "law"
 

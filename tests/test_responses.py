@@ -126,7 +126,7 @@ def test_the_terminal_and_the_rows_show_them_in_per_cent(document, rows):
 
 
 def test_the_report_is_of_average_precision(document, rows, tmp_path):
-    page = report.write(tmp_path, rows.assign(status="ok"), document, ASKED).read_text()
+    page = report.write(tmp_path, rows.assign(status="ok"), document, ASKED).read_text().replace("\u00a0", " ")
     for words in ("1 − AP50, %", "added real equivalent (1 − AP)", "1 − AP50 and 1 − AP on the sealed test set"):
         assert words in page
     assert "cross-entropy" not in page.lower()

@@ -101,7 +101,8 @@ def _groups(data: Frame) -> list[list[Place]]:
 
 def _name(axes: list[Axes], places: list[Place], *, first: bool, last: bool) -> None:
     """Titles above the first quantity of a group, and what lies across below the last."""
-    columns, width = columns_of(len(axes)), axes[0].figure.get_size_inches()[0]
+    figure: Any = axes[0].figure
+    columns, width = columns_of(len(axes)), figure.get_size_inches()[0]
     for index, (recipe, n_real) in enumerate(places):
         named = [
             *textwrap.wrap(setting(recipe).title, int(width / columns / TITLE_LETTER), break_on_hyphens=False),

@@ -46,7 +46,7 @@ def equivalents(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Fram
 
 
 def values(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
-    """Value of one more synthetic image in every cell, and by the law in between; nothing where it has none at all."""
+    """Value of one more synthetic image in every cell, and by the law in between; nothing where no law was fitted."""
     rows: list[Row] = []
     for arm in arms(analysis):
         held = [(cell, value) for cell in arm.cells if (value := interval(cell, "value")) is not None]
@@ -55,7 +55,7 @@ def values(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:
         rows += _apart(_law(fit, "value", arm, analysis) if told else [], arm)
         own = [mean_row("value", arm.title, cell, _budget(table, arm, cell), value) for cell, value in held]
         rows += _apart(own, arm)
-    return tidy(rows if any(row["censored"] != "withheld" for row in rows) else [])
+    return tidy(rows if fits or any(row["censored"] != "withheld" for row in rows) else [])
 
 
 def responses(table: Frame, analysis: dict[str, Any], fits: list[Fit]) -> Frame:

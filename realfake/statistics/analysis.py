@@ -82,7 +82,6 @@ def analyse(
     fits = [reading.fit for reading in readings.values() if reading.fit is not None]
     warnings += _fit_warnings(fits) + _overlaps(ordered, context or {})
     laws = {key: who_answers(one.fit) for key, one in readings.items()}
-    laws = {key: who_answers(one.fit) for key, one in readings.items()}
     told = sentences(cells, fits, context or {})
     return {
         "schema": SCHEMA,

@@ -260,8 +260,8 @@ def _refuse_too_few_cells(law: Law, trials: Trials, free: Array) -> None:
     mixed, worths = int((~trials.ladder).sum()), int(free[law.told_by_mixtures].sum())
     if worths and mixed <= worths:
         raise FitError(
-            f"the arm '{trials.arm}' has {mixed} mixed cell{'s' * (mixed != 1)}, too few for the {worths} parameters of the law "
-            f"'{law.name}'; measure more volumes or real sizes"
+            f"the arm '{trials.arm}' has {mixed} mixed cell{'s' * (mixed != 1)}, too few for "
+            f"the {worths} parameters of the law '{law.name}'; measure more volumes or real sizes"
         )
 
 
