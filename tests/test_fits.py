@@ -217,7 +217,7 @@ REFUSED = {
     "two recipes": (lambda t: t.assign(recipe=t["subset_seed"].astype(str)), "the table has 2 recipes with trials"),
     "few mixtures": (
         lambda t: t[~mixtures_of(t) | (t["n_synthetic"] == 1000)],
-        "the arm 'closed-set' has 1 mixed cells, too few for the 3 parameters of the law 'peaked'",
+        "the arm 'closed-set' has 1 mixed cell, too few for the 3 parameters of the law 'peaked'",
     ),
 }
 
