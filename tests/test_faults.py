@@ -25,7 +25,7 @@ CRASHES = {
     "while a generator is fitted": ("realfake.board.Board", "progress", 1),
     "before a generator takes its place": ("realfake.store.Store", "_into_place", 3),
     "before the images of a shard are made": ("realfake.synthesis.Maker", "_table", 2),
-    "before a shard takes its place": ("realfake.samples", "pq.write_table", 3),
+    "before a shard takes its place": ("realfake.shards", "pq.write_table", 3),
     "after a shard, before the next": ("realfake.board.Board", "shard_made", 2),
     "before the record of a trial": ("realfake.store", "describe", 8),
     "before a trial takes its place": ("realfake.store.Store", "_into_place", 8),
