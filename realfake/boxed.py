@@ -21,6 +21,7 @@ from realfake.sources import DatasetError, Split
 from realfake.spec import Dataset
 
 FILE_ROWS = 64  # images of 640 pixels are 1.2 MB each before they are packed
+FILE_BYTES = 96 * 2**20  # of pixels: fewer rows of larger images, so that an import of any size stays small
 RENDERED = {f"aerial-{name}": domain for name, domain in DOMAINS.items() if not domain.synthetic}
 RENDERED_PIXELS = 128
 RENDERED_SIZES: dict[Split, int] = {"train": 1000, "validation": 100, "test": 300}
@@ -105,12 +106,12 @@ def write_rendered(dataset: Dataset, folder: Path) -> dict[str, Any]:
 
 
 def write_rows(rows: Iterable[Row], classes: tuple[str, ...], folder: Path) -> Tally:
-    """Write rows into files of ``FILE_ROWS``, and return what was written."""
+    """Write rows into files of ``FILE_ROWS`` or ``FILE_BYTES``, and return what was written."""
     tally, held, parts = Tally(classes, np.zeros(len(classes), np.int64)), [], 0
     for row in rows:
         tally.add(row)
         held.append(row)
-        if len(held) == FILE_ROWS:
+        if len(held) == FILE_ROWS or len(held) * row.image.nbytes >= FILE_BYTES:
             _write_file(held, folder / f"part-{parts:05d}.parquet")
             held, parts = [], parts + 1
     if held:
@@ -123,11 +124,11 @@ def _write_file(rows: list[Row], path: Path) -> None:
     masks = [row.mask for row in rows if row.mask is not None]
     groups = np.array([row.group for row in rows], np.int64)
     table = to_table(
-        np.stack([row.image for row in rows]),
+        [row.image for row in rows],
         np.zeros(len(rows), np.int64),
         np.array([row.id for row in rows], np.int64),
         Objects.of(boxes, labels, crowds, areas),
-        np.stack(masks) if masks else None,
+        masks or None,
         groups if (groups != NO_GROUP).any() else None,
     )
     write_table(table, path)

@@ -3,9 +3,11 @@
 They read the attributes of what they are given, so that ``spec`` can ask them; standard library only.
 """
 
+import dataclasses
 from typing import Any
 
 from realfake.graph import address
+from realfake.outside import Dataset
 from realfake.values import SpecError
 
 
@@ -28,6 +30,58 @@ def check_translation(spec: Any, rendered: bool) -> None:
         raise SpecError("Translation.warm_start: without distances there is no round before; leave it out")
     if (spec.translator == "sd-img2img") != (spec.weights is not None):
         raise SpecError('Translation: weights=External(name=…) and translator="sd-img2img" go together; give both')
+
+
+def check_open_set(spec: Any) -> None:
+    """Refuse an ``OpenSet`` whose parts do not fit together."""
+    if spec.lora is not None and spec.lora.base != spec.base:
+        raise SpecError("OpenSet.lora was fitted to another base; give OpenSet and Lora the same base=…")
+    if spec.real is None and (spec.visual or spec.prior):
+        raise SpecError("OpenSet: visual guidance and a latent prior begin at real images; give real=Subset(…)")
+    if spec.real is None and not spec.prompts.names:
+        raise SpecError('OpenSet: without real=Subset(…) no class is known; give prompts=Prompts(names=("cat", "dog"))')
+    if spec.prompts.captions and spec.real is None:
+        raise SpecError("OpenSet.prompts: captions are of real images; give real=Subset(…), those that are captioned")
+
+
+def check_canaries(subset: Any, real: bool) -> None:
+    """Refuse wrong labels on images that are not real, or on more of them than there are; ``real``: of a data set."""
+    audited = subset.size if subset.half is None else 2 * subset.size
+    if subset.canaries and (not real or subset.canaries > audited):
+        raise SpecError(
+            f"Subset.canaries={subset.canaries}: wrong labels are put on real images, at most on all {audited} of "
+            "them; give fewer, on a subset of a Dataset"
+        )
+
+
+def check_audit(audit: Any, seen: tuple[Any, ...], boxes: bool) -> None:
+    """Refuse an audit of images of which its trial did not see one half and no more; ``seen``: all that it saw,
+    ``boxes``: whether it is a detector."""
+    on = audit.on
+    if not isinstance(on.of, Dataset) or on.half is not None or on.size % 2:
+        raise SpecError("Audit.on: give both halves, Subset(of=Dataset(…), size=2·n) without half=…, an even number")
+    if boxes:
+        raise SpecError("Audit.of: the attack asks for probabilities of classes; give a trial with recipe=Recipe(…)")
+    same = [s for s in seen if (s.of.name, s.of.fingerprint, s.of.split) == _content(on)]
+    halves = [s for s in same if _is_half_of(s, on)]
+    if not halves:
+        raise SpecError(
+            f"Audit: {address(audit.of)} saw no half of these images; give its pipeline real=Subset(of=…, "
+            f"size={on.size // 2}, seed={on.seed}, canaries={on.canaries}, half=k)"
+        )
+    if lost := [s for s in same if s != halves[0]]:
+        raise SpecError(
+            f"Audit: {address(audit.of)} saw its half and also {lost[0]}, through a generator, critic or pretrained "
+            "weights; build all of it from the half, or those outside count as members too"
+        )
+
+
+def _content(on: Any) -> tuple[str, str, str]:
+    return (on.of.name, on.of.fingerprint, on.of.split)
+
+
+def _is_half_of(seen: Any, on: Any) -> bool:
+    return seen.half is not None and dataclasses.replace(seen, size=2 * seen.size, half=None) == on
 
 
 def check_choice(spec: Any, boxes: set[bool]) -> None:
@@ -53,6 +107,8 @@ def check_choices(study: Any) -> None:
 def check_tried(study: Any) -> None:
     """Refuse evaluations of what is no trial of the study."""
     known = {address(trial) for trial in study.trials}
+    if lost := [address(a.of) for a in study.audits if address(a.of) not in known]:
+        raise SpecError(f"Study {study.name!r} audits {lost[0]}, which is none of its trials; add that trial too")
     if lost := [address(e.of) for e in study.evaluations if address(e.of) not in known]:
         raise SpecError(f"Study {study.name!r} evaluates {lost[0]}, which is none of its trials; add that trial too")
 

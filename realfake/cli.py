@@ -115,7 +115,14 @@ def status(study: str, where: Where, as_json: bool) -> None:
 
     file, store = _read(study, where), Store(where.store)
     found = results.state((file.study,), store)
-    lacking = sum(map(len, needs((*file.study.trials, *file.study.evaluations), store, verify=False).shards.values()))
+    lacking = sum(
+        map(
+            len,
+            needs(
+                (*file.study.trials, *file.study.evaluations, *file.study.audits), store, verify=False
+            ).shards.values(),
+        )
+    )
     of = sum(len(shards_of(size)) for size in results.volumes(file.study.trials).values())
     found["shard"] = {"made": of - lacking, "of": of}
     if as_json:

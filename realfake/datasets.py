@@ -10,13 +10,13 @@ Duplicates are judged on the pixels that a model would see: after resizing. None
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from realfake import boxed, boxed_files, folders, layouts, sources, trees
+from realfake import boxed, boxed_files, corruptions, folders, imagenet, layouts, sources, trees
 from realfake.annotations import checks
 from realfake.folders import fingerprint as fingerprint
 from realfake.pictures import UNREADABLE, all_grey, pixel_digest, square, upright
@@ -34,7 +34,10 @@ SAID = {  # one, several; what readers of annotations find is in annotations.che
     "empty_classes": ("class without an example", "classes without an example"),
     "small_when_fitted": ("box of less than a pixel when fitted", "boxes of less than a pixel when fitted"),
 }
-NAMES = ("digits", "mnist5k", "fashion", "imagefolder", "parquet", *boxed.RENDERED, trees.NAME, *layouts.FORMATS)
+NAMES = (
+    *("digits", "mnist5k", "fashion", "imagefolder", "parquet"),
+    *(*imagenet.SETS, *boxed.RENDERED, trees.NAME, *layouts.FORMATS),
+)
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,11 @@ def import_dataset(dataset: Dataset, store: Store, locations: Mapping[str, Path]
     if (record := store.record(dataset)) is not None:
         return record["result"]
     locations = {} if locations is None else locations
+    if dataset.corruption:
+        return _import_corrupted(dataset, store, locations)
     if dataset.name in {*boxed.RENDERED, trees.NAME, *layouts.FORMATS}:
         return _import_boxed(dataset, store, locations)
-    source = _source(dataset, store, locations)
+    source = _of_classes(dataset, _source(dataset, store, locations))
     _check_split(dataset, source)
     pictures, problems = _examine(dataset, source)
     _refuse(dataset, source.origin, problems)
@@ -112,6 +117,14 @@ def known_locations(store: Store) -> dict[str, Path]:
         raise StoreError(f"{path} is not JSON ({error}); remove it and type realfake new --images DIR again") from None
 
 
+def _import_corrupted(dataset: Dataset, store: Store, locations: Mapping[str, Path]) -> dict[str, Any]:
+    """Corrupt the images of the same set, which is imported first unless it is there: nothing is decoded twice."""
+    clean = import_dataset(dataset.clean, store, locations)
+    with store.making(dataset) as (folder, result):
+        result.update(corruptions.write(dataset, store, folder, clean))
+    return result
+
+
 def _import_boxed(dataset: Dataset, store: Store, locations: Mapping[str, Path]) -> dict[str, Any]:
     with store.making(dataset) as (folder, result):
         if dataset.name in boxed.RENDERED:
@@ -140,7 +153,21 @@ def _source(dataset: Dataset, store: Store, locations: Mapping[str, Path]) -> So
             return folders.image_folder(folders.locate(dataset, locations))
         case "parquet":
             return folders.parquet(folders.locate(dataset, locations))
+        case name if name in imagenet.SETS:
+            return imagenet.read(dataset, folders.locate(dataset, locations))
     raise DatasetError(f"there is no dataset {dataset.name!r}; {nearest(dataset.name, NAMES)}")
+
+
+def _of_classes(dataset: Dataset, source: Source) -> Source:
+    """Return the source with the images of some of its classes, where only some are asked for."""
+    if not dataset.classes:
+        return source
+    if unknown := sorted(set(dataset.classes) - set(source.classes)):
+        raise DatasetError(
+            f"Dataset.classes: {dataset.name!r} has no class {unknown[0]!r}; {nearest(unknown[0], source.classes)}"
+        )
+    wanted = {label for label, name in enumerate(source.classes) if name in dataset.classes}
+    return replace(source, entries=tuple(entry for entry in source.entries if entry.label in wanted))
 
 
 # ------------------------------------------------------------------------------------------------------- reading images
@@ -148,7 +175,7 @@ def _source(dataset: Dataset, store: Store, locations: Mapping[str, Path]) -> So
 
 def _examine(dataset: Dataset, source: Source) -> tuple[Pictures, dict[str, Any]]:
     """Return the usable images of the split, and the problems of the split as the record states them."""
-    grey = all_grey(entry.open for entry in source.entries)
+    grey = not source.colour and all_grey(entry.open for entry in source.entries)
     pictures = _read(source.of(dataset.split), dataset.pixels, grey)
     test = _read(source.of("test") if dataset.split == "train" else (), dataset.pixels, grey)
     _check_sizes(dataset, pictures.images + test.images)
@@ -158,7 +185,11 @@ def _examine(dataset: Dataset, source: Source) -> tuple[Pictures, dict[str, Any]
         "unreadable": list(pictures.unreadable),
         "train_images_in_test": [entry.name for entry in pictures.entries if entry.id not in ids],
         "repeated_in_split": sum(times - 1 for times in Counter(kept.digests()).values()),
-        "empty_classes": [name for label, name in enumerate(source.classes) if label not in labels],
+        "empty_classes": [
+            name
+            for label, name in enumerate(source.classes)
+            if label not in labels and name in (dataset.classes or source.classes)
+        ],
     }
 
 
@@ -227,7 +258,9 @@ def _check_sizes(dataset: Dataset, images: Iterable[np.ndarray]) -> None:
 
 def _write(pictures: Pictures, labels: np.ndarray, folder: Path) -> None:
     ids = np.array([entry.id for entry in pictures.entries], np.int64)
+    captions = [entry.caption for entry in pictures.entries]
     for part, first in enumerate(range(0, len(labels), FILE_ROWS)):
         rows = slice(first, first + FILE_ROWS)
-        table = to_table(np.stack(pictures.images[rows]), labels[rows], ids[rows])
+        said = captions[rows] if any(captions) else None
+        table = to_table(np.stack(pictures.images[rows]), labels[rows], ids[rows], captions=said)
         write_table(table, folder / f"part-{part:05d}.parquet")

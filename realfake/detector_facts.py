@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from realfake import generators, naming, records
 from realfake.generators import translation
+from realfake.measures import COUNTS, KINDS, SCORES, SURE
 from realfake.report import detection_tables as tables
 from realfake.report.figures import Frame
 from realfake.report.looks import (
@@ -46,13 +47,16 @@ from realfake.spec import (
     order,
 )
 from realfake.store import Store
-from realfake.tasks.detection_measures import SCORES, ground_truth
+from realfake.tasks.detection_measures import ground_truth
 
 DETECTIONS = "detections.parquet"
 KEPT = (  # of the record of a look
     *("average_precision", "average_precision_50", "n_test", "n_objects", "n_detections", "n_missed"),
     *("distance_status", "n_population", "dimension", "distance_expected", "distance_missed", "distribution_gap"),
+    "distance_objects",
     *(f"{name}_{least}" for name in ("distance_true", "distance_false", "rho") for least in SCORES),
+    *(f"distance_{kind}_{least}_relative" for kind in KINDS for least in SCORES),
+    *(f"distance_{kind}_{SURE}_at_{n}" for kind in KINDS for n in COUNTS),
     *(f"{name}_{least}" for name in ("ap_t2t", "ap_t2t_of_true") for least in SCORES),
 )
 CLOSENESS = [*CELL, "normalisation", "threshold", "ap_t2t", "image_low", "image_high"]

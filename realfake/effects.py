@@ -13,7 +13,8 @@ from realfake.values import SpecError, Value, at_least
 class Term(Value):
     """``weight`` times the mean of a measured column over the trials of one cell, on one test set.
 
-    ``measure`` is a column of the table of trials ("average_precision_50", "distance_true_0.1", …); ``arm`` "" is the
+    ``measure`` is one of ``realfake.measures`` ("average_precision_50", "rho_0.1", …); what is none is refused before
+    the study runs, and raw distances of unequal training sets come with a warning. ``arm`` "" is the
     real images alone where ``n_synthetic`` is 0; ``test`` names the test set and ``recipe`` the recipe (without the
     test set), "" the only one there is.
     """

@@ -15,10 +15,11 @@ from typing import Any
 
 from realfake import datasets, session, synthesis
 from realfake.board import Board
+from realfake.classes import shared
 from realfake.needs import Needs, Sharded, needs
 from realfake.planning.adaptive import grown
 from realfake.resources import Shares, Where, shares
-from realfake.spec import Dataset, DetectionRecipe, Evaluation, Study, Subset, Trial, address, order
+from realfake.spec import Dataset, DetectionRecipe, Evaluation, Pretrained, Study, Subset, Trial, address, order
 from realfake.store import Store
 from realfake.values import SpecError
 
@@ -52,7 +53,7 @@ def _round(study: Study, store: Store, where: Where, on_event: Callable[[Event],
     """Make what the trials of a study need and lack."""
     import_datasets(study, store, where, on_event)
     check(study, store)
-    lacking = needs((*study.trials, *study.evaluations), store)
+    lacking = needs((*study.trials, *study.evaluations, *study.audits), store)
     if lacking.nothing:
         return None
     if where.cluster.address == "none":
@@ -92,18 +93,20 @@ def check(study: Study, store: Store) -> None:
             _check_subset(spec, facts[address(spec.of)])
     for spec in held:
         if isinstance(spec, Trial):
-            parts = [s for s in order([spec]) if isinstance(s, Subset) and isinstance(s.of, Dataset)]
+            inside = order([spec], closed=Pretrained)  # what pretrained weights have seen may have other classes
+            parts = [s for s in inside if isinstance(s, Subset) and isinstance(s.of, Dataset)]
             _check_same_classes(spec, [facts[address(part.of)] for part in parts], facts[address(spec.test)])
             _check_task(spec, facts[address(spec.test)])
         elif isinstance(spec, Evaluation):
-            _check_same_classes(spec, [facts[address(spec.of.test)]], facts[address(spec.on)])
+            _check_evaluation(spec, facts[address(spec.of.test)], facts[address(spec.on)])
 
 
 def _check_subset(subset: Subset, facts: dict[str, Any]) -> None:
     assert isinstance(subset.of, Dataset)
     name, n, classes = f"{subset.of.name!r} ({subset.of.split})", facts["n"], len(facts["classes"])
-    if subset.size > n:
-        raise SpecError(f"Subset(size={subset.size}): {name} has {n} images; ask for {n} or fewer")
+    wanted = subset.size if subset.half is None else 2 * subset.size  # half of those that are audited
+    if wanted > n:
+        raise SpecError(f"Subset(size={subset.size}) takes {wanted} images and {name} has {n}; ask for {n} or fewer")
     if subset.size < classes and "n_objects" not in facts:  # images of a detection set hold any number of classes
         raise SpecError(
             f"Subset(size={subset.size}): {name} has {classes} classes, so some would have no image; "
@@ -119,6 +122,15 @@ def _check_task(trial: Trial, facts: dict[str, Any]) -> None:
             f"{address(trial)}: {trial.test.name!r} has {data}, and a {type(trial.recipe).__name__} cannot be trained "
             f"on that; give recipe={cure}(…)"
         )
+
+
+def _check_evaluation(evaluation: Evaluation, own: dict[str, Any], on: dict[str, Any]) -> None:
+    """A classifier is judged on the classes that both sets have; a detector needs the same ones."""
+    if not isinstance(evaluation.of.recipe, DetectionRecipe):
+        said = {"whose": address(evaluation), "name": f"{evaluation.on.name!r} ({evaluation.on.split})"}
+        shared(tuple(own["classes"]), tuple(on["classes"]), **said)
+        own = {**own, "classes": on["classes"]}
+    _check_same_classes(evaluation, [own], on)
 
 
 def _check_same_classes(trial: Trial | Evaluation, train: list[dict[str, Any]], test: dict[str, Any]) -> None:
@@ -141,8 +153,7 @@ def make_here(board: Board, where: Where) -> None:
 
     due: list[tuple[Sharded, int]] = []
     board.add_due = due.extend
-    settings = where.synthesis
-    maker = synthesis.Maker(board.store, where.training.device, settings.batch_size, settings.threads)
+    maker = synthesis.Maker(board.store, **_maker(where))
     specs = board.needs.specs
     board.feed()
     while due or not board.over():
@@ -185,9 +196,14 @@ def _sweep(board: Board, where: Where, share: Shares) -> None:
         )
 
 
+def _maker(where: Where) -> dict[str, Any]:
+    """Return how shards are made here: options of ``synthesis.Maker``."""
+    settings = {"batch_size": where.synthesis.batch_size, "threads": where.synthesis.threads}
+    return {"device": where.training.device, **settings, "weights": where.data_paths()}
+
+
 def _start_synthesis(board: Board, where: Where, share: Shares) -> "_Synthesis":
-    settings = where.synthesis
-    maker = {"device": where.training.device, "batch_size": settings.batch_size, "threads": settings.threads}
+    maker = _maker(where)
     resources: dict[str, float] = {"num_cpus": share.cpus_per_actor}
     if share.gpus_per_actor:
         resources["num_gpus"] = share.gpus_per_actor
@@ -232,4 +248,4 @@ def dry_run(study: Study, where: Where) -> Needs:
     store = Store(where.store)
     import_datasets(study, store, where, lambda event: None)
     check(study, store)
-    return needs((*study.trials, *study.evaluations), store)
+    return needs((*study.trials, *study.evaluations, *study.audits), store)

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from realfake.caption_files import COLUMNS, SUFFIXES, caption_files, captions_beside
 from realfake.sources import DatasetError, Entry, Source, Split
 from realfake.spec import Dataset
 
@@ -45,11 +46,15 @@ class _Found:
 def fingerprint(path: Path, source: str = "imagefolder") -> str:
     """Return 16 hex digits of the sha256 over the sorted relative names and contents of all image and Parquet files.
 
-    Of a source with boxes ("coco", "yolo", …) its annotation files count too. Other files and hidden ones do not, and
-    neither does where the folder is. Raises DatasetError if it cannot be read.
+    Of a source with boxes ("coco", "yolo", …) its annotation files count too, of an image folder its captions. Other
+    files and hidden ones do not, and neither does where the folder is. Raises DatasetError if it cannot be read.
     """
     total = hashlib.sha256()
-    for file in files(path, (*IMAGES, *PARQUET, *ANNOTATIONS.get(source, ()))):
+    found = files(path, (*IMAGES, *PARQUET, *ANNOTATIONS.get(source, ())))
+    if source == "imagefolder":
+        said = caption_files([file for file in found if file.suffix.lower() in IMAGES], files(path, SUFFIXES))
+        found = sorted([*found, *said], key=lambda file: file.relative_to(path).as_posix())
+    for file in found:
         total.update(f"{file.relative_to(path).as_posix()}\0{_sha256(file)}\n".encode())
     return total.hexdigest()[:16]
 
@@ -98,8 +103,12 @@ def image_folder(path: Path) -> Source:
     ]
     images.sort()
     inside = [image for image in images if image[2] in classes]  # the others lie beside the class folders
+    said = captions_beside([file for *_, file in images], files(path, SUFFIXES))
     found = [
-        _Found(Entry(i, name, classes.index(label), split, functools.partial(Image.open, file)), _sha256(file))
+        _Found(
+            Entry(i, name, classes.index(label), split, functools.partial(Image.open, file), said.get(file, "")),
+            _sha256(file),
+        )
         for i, (name, split, label, file) in enumerate(inside)
     ]
     unused = [f"{len(images) - len(inside)} images outside class folders"] if len(images) > len(inside) else []
@@ -112,7 +121,7 @@ def parquet(path: Path) -> Source:
     """Return a Parquet file, or a folder of ``train*.parquet`` and ``test*.parquet`` (or ``val*``), as a source.
 
     Columns: ``image`` (the bytes of an image file, or a struct with a field ``bytes``), ``label`` (whole numbers), and
-    optionally ``class_name``. Raises DatasetError if they are not there.
+    optionally ``class_name`` and ``caption`` (or ``text``). Raises DatasetError if they are not there.
     """
     _row_group.cache_clear()  # a file may have been written anew since it was last read
     named = _split_files(path)
@@ -120,7 +129,10 @@ def parquet(path: Path) -> Source:
     names = _class_names((row.label, row.class_name) for row in rows)
     order = {label: i for i, label in enumerate(names)}
     found = [
-        _Found(Entry(i, row.name(path), order[row.label], row.split, functools.partial(_open, row)), row.digest)
+        _Found(
+            Entry(i, row.name(path), order[row.label], row.split, functools.partial(_open, row), row.caption),
+            row.digest,
+        )
         for i, row in enumerate(rows)
     ]
     return _source(path, tuple(names.values()), found, is_split=len({split for _, split in named}) > 1, unused=[])
@@ -221,6 +233,7 @@ class _Row:
     row: int
     label: int
     class_name: str | None
+    caption: str
     digest: str
 
     def name(self, folder: Path) -> str:
@@ -234,11 +247,12 @@ def _rows(file: Path, split: Split) -> list[_Row]:
         table = _row_group(file, group)
         labels = table["label"].to_pylist()
         names = table["class_name"].to_pylist() if "class_name" in table.column_names else [None] * len(labels)
-        for row, (label, name) in enumerate(zip(labels, names, strict=True)):
+        said = next((table[name].to_pylist() for name in COLUMNS if name in table.column_names), [None] * len(labels))
+        for row, (label, name, caption) in enumerate(zip(labels, names, said, strict=True)):
             if label is None:
                 raise DatasetError(f"{file}: row {row} of group {group} has no label; give every image one")
             digest = hashlib.sha256(_bytes(table, row)).hexdigest()
-            found.append(_Row(file, split, group, row, label, name, digest))
+            found.append(_Row(file, split, group, row, label, name, " ".join(str(caption or "").split()), digest))
     return found
 
 
@@ -268,7 +282,7 @@ def _opened(file: Path) -> pq.ParquetFile:
 @functools.lru_cache(maxsize=1)  # rows are read in order
 def _row_group(file: Path, group: int) -> pa.Table:
     opened = _opened(file)
-    columns = [name for name in ("image", "label", "class_name") if name in opened.schema_arrow.names]
+    columns = [name for name in ("image", "label", "class_name", *COLUMNS) if name in opened.schema_arrow.names]
     try:
         return opened.read_row_group(group, columns=columns)
     except (pa.ArrowException, OSError) as error:

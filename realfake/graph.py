@@ -62,11 +62,11 @@ def inputs(spec: Value) -> tuple[Spec, ...]:
     return tuple(_held(getattr(spec, f.name) for f in fields(spec)))
 
 
-def order(specs: Iterable[Spec]) -> tuple[Spec, ...]:
-    """Return the specs and all that they hold, each once, inputs first."""
+def order(specs: Iterable[Spec], closed: type | tuple[type, ...] = ()) -> tuple[Spec, ...]:
+    """Return the specs and all that they hold, each once, inputs first; what ``closed`` kinds hold is left out."""
     seen: dict[str, Spec] = {}
     for spec in specs:
-        _visit(spec, seen)
+        _visit(spec, seen, closed)
     return tuple(seen.values())
 
 
@@ -80,8 +80,8 @@ def _held(values: Iterable[Any]) -> Iterator[Spec]:
             yield from inputs(value)
 
 
-def _visit(spec: Spec, seen: dict[str, Spec]) -> None:
+def _visit(spec: Spec, seen: dict[str, Spec], closed: type | tuple[type, ...]) -> None:
     if address(spec) not in seen:
-        for held in inputs(spec):
-            _visit(held, seen)
+        for held in () if isinstance(spec, closed) else inputs(spec):
+            _visit(held, seen, closed)
         seen[address(spec)] = spec

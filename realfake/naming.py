@@ -6,12 +6,15 @@ A field is part of a name where trials of one size differ in it; one that merely
 from typing import Any
 
 from realfake.spec import (
+    BestOf,
     ClosedSet,
     Dataset,
     Distances,
     External,
     Generator,
+    OpenSet,
     Pool,
+    Pretrained,
     Procedural,
     Recipe,
     Relabel,
@@ -20,10 +23,10 @@ from realfake.spec import (
     Translation,
     Trial,
     address,
-    real_of,
+    fitted_on,
     root_generator,
 )
-from realfake.values import Value, fields
+from realfake.values import Value, differing, fields
 
 REAL_ONLY = "real-only"
 MIXING = ("mixing", "synthetic_weight", "synthetic_share")
@@ -35,9 +38,9 @@ def pools_of(trial: Trial) -> list[Pool]:
 
 
 def test_name(dataset: Dataset) -> str:
-    """Return what a test set is called: its name, for your own files the first digits of their fingerprint, and its
-    split where that is not "test"."""
-    name = f"{dataset.name} {dataset.fingerprint[:6]}".rstrip()
+    """Return what a test set is called: its name, for your own files the first digits of their fingerprint, its
+    corruption, and its split where that is not "test"."""
+    name = " ".join(filter(None, (dataset.name, dataset.fingerprint[:6], dataset.corruption)))
     return name if dataset.split == "test" else f"{name} ({dataset.split})"
 
 
@@ -87,16 +90,22 @@ def _kind(generator: Generator) -> str:
         case Procedural():
             return "rendered"
         case Translation():
-            chosen = "PTL" if generator.distances else "random"
-            return f"{chosen} {generator.translator}"
+            some = "random" if generator.candidates < generator.virtual.size else "all"
+            return f"{'PTL' if generator.distances else some} {generator.translator}"
+        case OpenSet():
+            return "open-set"
+        case BestOf():
+            return f"best of {generator.k} {_kind(generator.generator)}"
 
 
 def _strict(trial: Trial, pool: Pool) -> bool:
     """Say whether the generator saw nothing but the real images that the trial itself is trained on."""
-    seen, mine = real_of(pool.generator), trial.real
-    if seen is None or mine is None:
+    mine = trial.real
+    if mine is None:
         return True
-    return seen.of == mine.of and (seen.seed, seen.by) == (mine.seed, mine.by) and seen.size <= mine.size
+    draw = (mine.of, mine.seed, mine.by, mine.half)
+    seen = fitted_on(pool.generator)
+    return all((of.of, of.seed, of.by, of.half) == draw and of.size <= mine.size for of in seen)
 
 
 def _settings(pool: Pool) -> dict[str, str]:
@@ -108,7 +117,19 @@ def _settings(pool: Pool) -> dict[str, str]:
         own["scales"] = (
             str(root.distances.of.scales) if root.distances and isinstance(root.distances.of, Distances) else ""
         )
+    if isinstance(root, OpenSet):
+        own |= _components(root)
+    if isinstance(pool.generator, BestOf):
+        own["chosen by"] = pool.generator.by
     return own
+
+
+def _components(generator: OpenSet) -> dict[str, str]:
+    """Return what an open-set pipeline is, and how its adapter was fitted."""
+    base = generator.base
+    own = {"base": f"{base.network} of {base.real.of.name}" if isinstance(base, Pretrained) else base.name}  # type: ignore[union-attr]
+    fitted = _plain(generator.lora, skip=("seed",)) if generator.lora else {}
+    return own | {"lora": "on" if generator.lora else "none"} | {f"lora {key}": text for key, text in fitted.items()}
 
 
 def _mixing(trial: Trial) -> dict[str, str]:
@@ -125,4 +146,12 @@ def _recipe_settings(recipe: Recipe) -> dict[str, str]:
 def _plain(value: Value, skip: tuple[str, ...]) -> dict[str, str]:
     shown = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in skip}
     named = {k: v.name if isinstance(v, External) else v for k, v in shown.items()}
-    return {k: str(v) for k, v in named.items() if not isinstance(v, Spec)}
+    return {k: _text(v) for k, v in named.items() if not isinstance(v, Spec)}
+
+
+def _text(value: Any) -> str:
+    """Return a setting as text; of one that has fields itself those that differ from their defaults, or "on"."""
+    if not isinstance(value, Value):
+        return str(value).lower() if value is None else str(value)
+    changed = {name: getattr(value, name) for name in differing(value)}
+    return " ".join(f"{k}={address(v) if isinstance(v, Spec) else v}" for k, v in changed.items()) or "on"

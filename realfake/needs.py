@@ -4,26 +4,32 @@ One listing a pool. Which of it is ready, and what a failure blocks, is in ``boa
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from realfake.samples import SHARD_ROWS
 from realfake.spec import (
+    Audit,
+    Captions,
     ClosedSet,
+    Dataset,
     Distances,
     Evaluation,
+    Lora,
     Pool,
+    Pretrained,
     Spec,
     Subset,
     Translation,
     Trial,
     address,
+    inputs,
     root_generator,
 )
 from realfake.store import Store
 from realfake.synthesis import missing
 
-Fitted = ClosedSet | Translation  # generators that are fitted before they can be sampled
+Fitted = ClosedSet | Translation | Pretrained | Lora | Captions  # made in a lane before images can be
 Sharded = Pool | Distances
 
 
@@ -35,7 +41,7 @@ class Needs:
     fits: dict[str, Fitted]
     pools: dict[str, Sharded]
     shards: dict[str, set[int]]
-    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    evaluations: dict[str, Evaluation | Audit] = field(default_factory=dict)
 
     @property
     def nothing(self) -> bool:
@@ -78,7 +84,7 @@ def needs(specs: Iterable[Spec], store: Store, verify: bool = True) -> Needs:
             todo += spec.synthetic
             if not store.record(spec):
                 found.trials[address(spec)] = spec
-        elif isinstance(spec, Evaluation) and not store.record(spec):
+        elif isinstance(spec, Evaluation | Audit) and not store.record(spec):
             found.evaluations[address(spec)] = spec
             todo.append(spec.of)
         elif isinstance(spec, Fitted) and address(spec) not in found.fits and not store.record(spec):
@@ -92,16 +98,25 @@ def foundations(spec: Spec) -> tuple[Spec, ...]:
     match spec:
         case Trial():
             return spec.synthetic
-        case Evaluation():
+        case Evaluation() | Audit():
             return (spec.of,)
         case Translation():
             virtual = root_generator(spec.virtual.of.generator)  # type: ignore[union-attr]
             return (virtual, *filter(None, [spec.distances]), *_rounds_before(spec))
-        case Pool():
-            return (root_generator(spec.generator),)
         case Distances():
             return (spec.critic,)
+        case Pool() | Lora() | Pretrained():
+            return tuple(_made_of(spec))
     return ()
+
+
+def _made_of(spec: Spec) -> Iterator[Spec]:
+    """Yield the things with a record that a spec holds, directly or through views; datasets are imported before."""
+    for held in inputs(spec):
+        if held.made == "view":
+            yield from _made_of(held)
+        elif not isinstance(held, Dataset):
+            yield held
 
 
 def _rounds_before(spec: Translation) -> list[Spec]:

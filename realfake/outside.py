@@ -1,9 +1,16 @@
 """What comes from outside: real data sets, and weights that others trained. How they are read is in ``datasets``."""
 
+import dataclasses
 from typing import ClassVar, Literal
 
 from realfake.graph import Spec
-from realfake.values import SpecError, at_least, within
+from realfake.values import SpecError, at_least, nearest, within
+
+CORRUPTIONS = (  # what they do to an image is in ``corruptions``
+    *("gaussian-noise", "shot-noise", "impulse-noise", "speckle-noise"),
+    *("gaussian-blur", "defocus-blur", "motion-blur", "zoom-blur"),
+    *("brightness", "contrast", "saturate", "elastic", "pixelate", "jpeg"),
+)
 
 
 class Dataset(Spec):
@@ -13,7 +20,9 @@ class Dataset(Spec):
     ("imagefolder", "parquet"; with boxes "coco", "yolo", "voc", "visdrone", …); ``pixels`` is the side of the square
     that images are resized to (0: as they are; sets with boxes are fitted into it whole); ``problems`` says what to
     do about unreadable images, wrong boxes, and images that are in both train and test: "refuse" them all with a
-    message, or "skip" and count them. ``zoom`` is that of ``Procedural``, for rendered sets.
+    message, or "skip" and count them. ``zoom`` is that of ``Procedural``, for rendered sets. ``corruption`` spoils the
+    images of a test or validation set in a standard way and strength: "gaussian-noise-3" (see ``corruptions``).
+    ``classes`` are the only ones whose images are taken, in the order of the whole set (empty: all).
     """
 
     made: ClassVar = "record"
@@ -23,12 +32,37 @@ class Dataset(Spec):
     fingerprint: str = ""
     problems: Literal["refuse", "skip"] = "refuse"
     zoom: float = 1.0
+    corruption: str = ""
+    classes: tuple[str, ...] = ()
 
     def check(self) -> None:
         at_least(self, pixels=0)
+        if len(set(self.classes)) < len(self.classes) or len(self.classes) == 1:
+            raise SpecError(f"Dataset.classes={self.classes}: give two or more different names, or none for all")
+        if self.corruption:
+            self._check_corruption()
         within(self, 0.5, 8, "zoom")
         if self.zoom != 1 and not self.name.startswith("aerial-"):
             raise SpecError(f"Dataset.zoom={self.zoom}: {self.name!r} is not rendered; leave zoom out")
+
+    @property
+    def clean(self) -> "Dataset":
+        """The same images without their corruption."""
+        return dataclasses.replace(self, corruption="") if self.corruption else self
+
+    def _check_corruption(self) -> None:
+        kind, _, severity = self.corruption.rpartition("-")
+        if kind not in CORRUPTIONS or severity not in tuple("12345"):
+            told = nearest(kind or self.corruption, CORRUPTIONS)
+            raise SpecError(
+                f"Dataset.corruption is {self.corruption!r}; it must be a corruption and its severity from 1 to 5, "
+                f"such as 'gaussian-noise-3' ({told})"
+            )
+        if self.split == "train":
+            raise SpecError(
+                f"Dataset.corruption={self.corruption!r}: corrupted images are tested on, not trained on; write "
+                "split='test'"
+            )
 
 
 class External(Spec):

@@ -24,17 +24,23 @@ from realfake.spec import (
     Dataset,
     DetectionRecipe,
     Evaluation,
+    Generator,
+    Lora,
+    OpenSet,
+    Pretrained,
     Study,
+    Subset,
     Translation,
     Trial,
     address,
     external_budget,
-    real_of,
+    fitted_on,
     root_generator,
 )
 from realfake.store import Store
 
 OF_DETECTORS = ("average_precision", "ap_t2t", "distance_", "distribution_gap", "rho_", "n_population")
+OF_OTHER_CLASSES = ("n_classes_shared", "error_masked", "error_full", "error_own_masked")  # see tasks.other_classes
 Pair = tuple[Trial, dict[str, Any]]  # a trial, and its row
 Tried = tuple[Trial, Dataset, dict[str, Any]]  # the same, with the test set between them
 
@@ -155,18 +161,30 @@ def sizes(trial: Trial) -> dict[str, Any]:
     """Return n_real, n_synthetic, n_generator (real images that the generator saw) and the seed of every noise."""
     pools = pools_of(trial)
     roots = [root_generator(pool.generator) for pool in pools]
-    fitted = [root.seed for root in roots if isinstance(root, ClosedSet | Translation)]
-    seen = [real for pool in pools if (real := real_of(pool.generator))]
+    fitted = [held.seed for root in roots if (held := _fitted(root))]
+    seen = [real for pool in pools for real in fitted_on(pool.generator)]
     subset = trial.real or (seen[0] if seen else None)
     return {
         "n_real": trial.n_real,
         "n_synthetic": trial.n_synthetic,
         "n_generator": max((real.size for real in seen), default=0),
-        "subset_seed": subset.seed if subset else 0,
+        "subset_seed": _draw(subset) if subset else 0,
         "generator_seed": fitted[0] if fitted else 0,
         "pool_seed": pools[0].seed if pools else 0,
         "trial_seed": trial.seed,
     }
+
+
+def _draw(subset: Subset) -> int:
+    """Return what tells one draw of real images from another: the seed, and of the halves of an audit which one."""
+    return subset.seed if subset.half is None else 1_000_000 + 1000 * subset.seed + subset.half
+
+
+def _fitted(generator: Generator) -> ClosedSet | Translation | Lora | Pretrained | None:
+    """Return what of a generator was fitted by us, last if in several stages."""
+    if isinstance(generator, OpenSet):
+        return generator.lora or (generator.base if isinstance(generator.base, Pretrained) else None)
+    return generator if isinstance(generator, ClosedSet | Translation) else None
 
 
 def per_image(rows: Iterable[dict[str, Any]], store: Store) -> dict[str, dict[str, np.ndarray]]:
@@ -191,6 +209,7 @@ def _measured(trial: Trial, record: dict[str, Any]) -> dict[str, Any]:
         "status": result["status"],
         "address": record["address"],
         "seconds": record["seconds"],
+        **{name: result[name] for name in OF_OTHER_CLASSES if name in result},
     }
 
 
@@ -204,8 +223,27 @@ def _of_detector(trial: Trial, record: dict[str, Any], store: Store) -> dict[str
     made = store.record(rounds[-1]) if rounds else None
     quantiles = json.loads((made or {"result": {}})["result"].get("pool_distance_quantiles") or "null")
     if quantiles:
-        numbers |= {"ranked_median": quantiles[2], "ranked_spread": quantiles[4] - quantiles[0]}
+        ranked = {"ranked_median": quantiles[2], "ranked_spread": quantiles[4] - quantiles[0]}
+        numbers |= ranked | _relative(ranked, rounds[-1], store)
     return numbers
+
+
+def _relative(ranked: dict[str, float], last: Translation, store: Store) -> dict[str, float]:
+    """Return distances of a pool over the median distance of true objects in the critic's own test set.
+
+    By one Gaussian: what its few detections do to any distance cancels. Nothing where that is not known or elsewhere.
+    """
+    critic = last.critic
+    if critic is None or not tests_at_home(critic):
+        return {}
+    unit = (store.record(critic) or {"result": {}})["result"].get("distance_objects")
+    return {f"{name}_relative": value / unit for name, value in ranked.items()} if unit else {}
+
+
+def tests_at_home(trial: Trial) -> bool:
+    """Say whether a trial's own test set is of the domain of its real images, which distances are told relative to."""
+    of = trial.real.of if trial.real else None
+    return isinstance(of, Dataset) and (of.name, of.fingerprint) == (trial.test.name, trial.test.fingerprint)
 
 
 def test_labels(name: str, store: Store) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from realfake import records, tracking
+from realfake.privacy import kept_membership
 from realfake.resources import Where
 from realfake.samples import SHARD_ROWS, load, load_dataset, shard_made, shard_name
 from realfake.spec import (
@@ -20,8 +21,11 @@ from realfake.spec import (
     DetectionRecipe,
     Distances,
     Evaluation,
+    Generator,
+    OpenSet,
     Pool,
     Recipe,
+    Relabel,
     Spec,
     Study,
     Subset,
@@ -30,6 +34,7 @@ from realfake.spec import (
     address,
     order,
     real_of,
+    root_generator,
 )
 from realfake.store import Store, write_whole
 from realfake.studyfile import StudyFile
@@ -78,9 +83,11 @@ def _analyse(file: StudyFile, rows: list[dict[str, Any]], store: Store) -> dict[
     words = context(file, store)
     document = analyse(table, per_image=images, context=words, claims=claims, others=len(effects))
     from realfake.statistics.effects import judge_effects
+    from realfake.statistics.robustness import robustness
 
     judged = [*document.get("claims", []), *judge_effects(effects, rows, others=len(claims))]
-    return {**document, "claims": judged, "by_class": _by_class(file, table, images, store)}
+    more = {"by_class": _by_class(file, table, images, store), "robustness": robustness(table)}
+    return {**document, "claims": judged, **more}
 
 
 def _by_class(file: StudyFile, table: Any, images: Any, store: Store) -> list[dict[str, Any]]:
@@ -88,6 +95,8 @@ def _by_class(file: StudyFile, table: Any, images: Any, store: Store) -> list[di
     from realfake.statistics.by_class import by_class
 
     tests = {trial.test for trial in file.study.trials}
+    own = {address(trial) for trial in file.study.trials}  # evaluations have other images
+    images = {name: values for name, values in images.items() if name in own}
     classes = (store.record(next(iter(tests))) or {"result": {}})["result"].get("classes", ())
     if len(tests) > 1 or not images or len(classes) > MOST_CLASSES:
         return []
@@ -136,6 +145,7 @@ def facts(file: StudyFile, store: Store, copy_rates: list[dict[str, Any]], uri: 
         "data": [_data(spec, store) for spec in order([file.study]) if isinstance(spec, Dataset)],
         "copy_rates": copy_rates,
         "environments": _environments(trials, store),
+        "membership": kept_membership(file.study, store),
         "stages": _stages(trials, file.study.evaluations, store),
         "missing": sum(record is None for record in made),
         "diverged": sum(record is not None and record["result"]["status"] == "diverged" for record in made),
@@ -204,9 +214,15 @@ def _fitted_pools(trials: tuple[Trial, ...], store: Store) -> list[tuple[Pool, i
     found = []
     for pool, size in volumes(trials).items():
         there = (store.folder(pool) / shard_name(0)).is_file()
-        if isinstance(pool, Pool) and isinstance(pool.generator, ClosedSet) and there:
+        if isinstance(pool, Pool) and there and _looked_at(pool.generator):
             found.append((pool, min(size, SHARD_ROWS)))
     return found
+
+
+def _looked_at(generator: Generator) -> bool:
+    """Say whether a generator's images are its own and it saw real ones, so that some may be copies of those."""
+    plain = not isinstance(generator, Relabel) and isinstance(root_generator(generator), ClosedSet | OpenSet)
+    return plain and real_of(generator) is not None
 
 
 def _copy_rates(file: StudyFile, store: Store) -> list[dict[str, Any]]:

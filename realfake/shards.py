@@ -9,6 +9,7 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ SCHEMA = pa.schema(
 )
 MASK = pa.field("mask", pa.large_binary())  # PNG: j + 1 where the image's j-th object is seen
 GROUP = pa.field("group", pa.int64())  # the video or scene
+CAPTION = pa.field("caption", pa.string())  # that came with the image; "" where none did
 DIGEST_KEY = b"realfake.digest"
 MADE_KEY = b"realfake.made"
 
@@ -68,17 +70,30 @@ def decode(data: bytes) -> np.ndarray:
     return array[..., None] if array.ndim == 2 else array
 
 
+def decoded(column: pa.ChunkedArray) -> np.ndarray:
+    """Return images of one size, each decoded into its place: twice as many pixels are never held."""
+    first = decode(column[0].as_py())
+    images = np.empty((len(column), *first.shape), first.dtype)
+    for row, data in enumerate(column):
+        image = decode(data.as_py())
+        if image.shape != first.shape:
+            raise ValueError(f"image {row} is {image.shape} and the first {first.shape}; images of one size are needed")
+        images[row] = image
+    return images
+
+
 def to_table(
-    images: np.ndarray,
+    images: np.ndarray | Sequence[np.ndarray],
     labels: np.ndarray,
     ids: np.ndarray,
     objects: Objects | None = None,
-    masks: np.ndarray | None = None,
+    masks: np.ndarray | Sequence[np.ndarray] | None = None,
     groups: np.ndarray | None = None,
+    captions: Sequence[str] | None = None,
 ) -> pa.Table:
     """Return samples as an Arrow table of ``SCHEMA``, with the digest of all rows in its metadata.
 
-    ``objects``, ``masks (n, h, w)`` uint16 and ``groups (n,)`` are further columns where they are given.
+    ``objects``, ``masks (n, h, w)`` uint16, ``groups (n,)`` and ``captions`` are further columns where they are given.
     """
     data = [encode(image) for image in images]
     schema, columns = SCHEMA, [ids, data, labels.astype(np.int32), [""] * len(data)]
@@ -88,6 +103,8 @@ def to_table(
         schema, columns = schema.append(MASK), [*columns, [encode_mask(mask) for mask in masks]]
     if groups is not None:
         schema, columns = schema.append(GROUP), [*columns, groups]
+    if captions is not None:
+        schema, columns = schema.append(CAPTION), [*columns, list(captions)]
     table = pa.table(columns, schema=schema)
     hashes = row_hashes(table)
     table = table.set_column(3, SCHEMA.field("sha256"), pa.array(hashes))
@@ -101,12 +118,14 @@ def distance_table(ids: np.ndarray, distances: np.ndarray) -> pa.Table:
 
 
 def row_hashes(table: pa.Table) -> list[str]:
-    """Return the sha256 of every row: of the image's bytes, and of its objects and mask where there are any."""
+    """Return the sha256 of every row: of the image's bytes, and of objects, mask and caption where there are any."""
     data = table["image"].to_pylist()
     if "objects" in table.column_names:
         data = [d + o for d, o in zip(data, Objects.from_arrow(table["objects"]).bytes_of_images(), strict=True)]
     if "mask" in table.column_names:
         data = [d + m for d, m in zip(data, table["mask"].to_pylist(), strict=True)]
+    if "caption" in table.column_names:
+        data = [d + c.encode() for d, c in zip(data, table["caption"].to_pylist(), strict=True)]
     return [hashlib.sha256(d).hexdigest() for d in data]
 
 
@@ -152,6 +171,17 @@ def read_table(path: Path) -> pa.Table:
     if found != said:
         raise CorruptShard(path, f"its rows have digest {found[:12]}, its footer says {said[:12]}")
     return table
+
+
+def read_columns(path: Path, columns: tuple[str, ...]) -> pa.Table:
+    """Return some columns of a table of samples, those that it has, unverified: that takes the pixels."""
+    there = pq.read_schema(path).names
+    return pq.read_table(path, columns=[name for name in columns if name in there]).replace_schema_metadata(None)
+
+
+def row_count(path: Path) -> int:
+    """Return how many rows a table of samples has, without reading any."""
+    return pq.read_metadata(path).num_rows
 
 
 def shard_digest(path: Path) -> str:

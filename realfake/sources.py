@@ -44,23 +44,31 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a source, not read yet: ``id`` is its position in the source, ``label`` its index in classes."""
+    """One image of a source, not read yet: ``id`` is its position in the source, ``label`` its index in classes.
+
+    ``caption`` is the sentence that came with it, "" for none.
+    """
 
     id: int
     name: str
     label: int
     split: Split
     open: Callable[[], Image.Image]
+    caption: str = ""
 
 
 @dataclass(frozen=True)
 class Source:
-    """All images of a source, train and test; its class names, its licence, and where it came from."""
+    """All images of a source, train and test; its class names, its licence, and where it came from.
+
+    ``colour``: images are RGB even if all of them are grey, so that they fit models of RGB images.
+    """
 
     classes: tuple[str, ...]
     entries: tuple[Entry, ...]
     licence: str
     origin: str
+    colour: bool = False
 
     def of(self, split: Split) -> tuple[Entry, ...]:
         """Return the entries of one split, in the source's order."""

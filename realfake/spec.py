@@ -6,22 +6,38 @@ reading a study is instant.
 """
 
 import re
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from realfake.checks import check_choice, check_choices, check_translation, check_tried
+from realfake.alignment import Captions as Captions
+from realfake.alignment import LatentPrior as LatentPrior
+from realfake.alignment import Matching as Matching
+from realfake.alignment import Prompts as Prompts
+from realfake.alignment import VisualGuidance as VisualGuidance
+from realfake.checks import check_audit, check_canaries, check_choice, check_choices, check_tried
 from realfake.effects import Effect
 from realfake.graph import Spec as Spec
 from realfake.graph import address as address
 from realfake.graph import inputs as inputs
 from realfake.graph import order as order
 from realfake.hypotheses import Adaptive, Claim, check_adaptive, check_claims
+from realfake.kinds import BestOf as BestOf
+from realfake.kinds import ClosedSet as ClosedSet
+from realfake.kinds import Generator as Generator
+from realfake.kinds import Lora as Lora
+from realfake.kinds import OpenSet as OpenSet
+from realfake.kinds import Pretrained as Pretrained
+from realfake.kinds import Procedural as Procedural
+from realfake.kinds import Relabel as Relabel
+from realfake.kinds import Repeat as Repeat
+from realfake.kinds import Translation as Translation
+from realfake.kinds import rendered
 from realfake.outside import Dataset as Dataset
 from realfake.outside import External as External
 from realfake.recipes import DetectionRecipe as DetectionRecipe
 from realfake.recipes import DistanceRule as DistanceRule
 from realfake.recipes import Recipe as Recipe
 from realfake.responses import Response
-from realfake.values import SpecError, at_least, within
+from realfake.values import SpecError, at_least
 
 # ------------------------------------------------------------------------------------------------ real data and weights
 
@@ -30,128 +46,43 @@ class Subset(Spec):
     """The first ``size`` samples: of a dataset in a seeded, class-proportional order, or of a pool as they come.
 
     ``by="sequence"`` takes the images of one video or scene after another, for frames of one video are nearly equal.
+    ``half=k`` is for membership inference: of the first 2·``size`` images those that shadow model k is trained on. k =
+    2j and 2j + 1 are complements, so that every image is in exactly half of an even number of shadow models. So many
+    of the audited images (of all 2·``size`` with ``half``) are ``canaries``: they carry a wrong label in every half.
     """
 
     of: "Dataset | Pool | Distances"
     size: int
     seed: int = 0
     by: Literal["image", "sequence"] = "image"
+    half: int | None = None
+    canaries: int = 0
 
     def check(self) -> None:
-        at_least(self, size=1)
-        if not isinstance(self.of, Dataset) and (self.seed or self.by != "image"):
+        at_least(self, size=1, canaries=0)
+        check_canaries(self, isinstance(self.of, Dataset))
+        if self.half is not None:
+            at_least(self, half=0)
+        if isinstance(self.of, Dataset) and self.of.corruption:
+            raise SpecError(
+                f"Subset: images with {self.of.corruption!r} are tested on, not trained on; leave the corruption out"
+            )
+        if not isinstance(self.of, Dataset) and (self.seed or self.by != "image" or self.half is not None):
             raise SpecError(
                 f"Subset(of=Pool, seed={self.seed}, by={self.by!r}): the subset of a pool is its prefix and takes "
                 "no seed; for another draw write Pool(seed=…)"
             )
 
 
-# --------------------------------------------------------------------------------------------------------- generators
-
-
-class ClosedSet(Spec):
-    """A class-conditional diffusion model trained from scratch on one real subset, and on nothing else.
-
-    ``steps`` optimizer steps of ``batch_size`` images; ``label_dropout`` is the share of unlabelled examples that
-    makes classifier-free guidance possible (Ho & Salimans 2022); ``ema_decay`` the decay of the averaged weights.
-    """
-
-    made: ClassVar = "record"
-    real: Subset
-    network: str = "unet-xs"
-    steps: int = 1000
-    batch_size: int = 32
-    learning_rate: float = 3e-3
-    ema_decay: float = 0.995
-    label_dropout: float = 0.1
-    flip: bool = False
-    precision: Literal["fp32", "bf16"] = "fp32"
-    seed: int = 0
-
-    def check(self) -> None:
-        _real(self)
-        at_least(self, steps=1, batch_size=1)
-        within(self, 0, 1, "ema_decay", "label_dropout")
-
-
-class Repeat(Spec):
-    """Control: the real images again. What a generator adds beyond more views of the same images shows against it."""
-
-    real: Subset
-
-    def check(self) -> None:
-        _real(self)
-
-
-class Relabel(Spec):
-    """Control: the images of ``generator`` under permuted labels. What pixels without labels do shows here."""
-
-    generator: "ClosedSet | Repeat"
-    seed: int = 0
-
-
-class Procedural(Spec):
-    """A renderer: aerial scenes of people, drawn with exact boxes and masks. It sees no real image.
-
-    ``domain`` is one of ``realfake.aerial``; ``gap`` widens what sets synthetic people apart beyond style (0: all are
-    drawn by one routine); ``zoom`` is how many times larger than usual people are.
-    """
-
-    domain: str = "synthetic"
-    gap: float = 0.0
-    pixels: int = 128
-    zoom: float = 1.0
-    seed: int = 0
-
-    def check(self) -> None:
-        at_least(self, gap=0, pixels=48)
-        within(self, 0.5, 8, "zoom")
-
-
-class Translation(Spec):
-    """Virtual images made to look real, nearest first: one round of progressive transformation learning (2211.01778).
-
-    The images of ``virtual`` are ordered by exact weighted sampling without replacement, with weights
-    exp(−d / temperature) where d are their ``distances`` to a critic's training distribution (None: all weights
-    equal); those that the critic was trained on already are left out. ``translator`` is fitted from the people of the
-    foremost ``candidates`` to those of what the critic was trained on (of ``real`` without a critic), and changes
-    people only. ``strength`` and ``steps`` are the translator's own; ``warm_start`` begins with the weights of the
-    translation that the critic was last trained on.
-    """
-
-    made: ClassVar = "record"
-    real: Subset
-    virtual: Subset
-    distances: Subset | None = None
-    candidates: int = 100
-    temperature: float = 5.0
-    translator: Literal["identity", "colour", "fourier", "sdedit", "cyclegan", "sd-img2img"] = "colour"
-    weights: External | None = None
-    strength: float = 0.25
-    steps: int = 500
-    warm_start: bool = False
-    seed: int = 0
-
-    def check(self) -> None:
-        _real(self)
-        at_least(self, candidates=1, temperature=1e-6, steps=1)
-        within(self, 0, 1, "strength")
-        check_translation(self, _rendered(self.virtual.of))
-
-    @property
-    def critic(self) -> "Trial | None":
-        """The trial whose training distribution the distances are measured to."""
-        return self.distances.of.critic if self.distances and isinstance(self.distances.of, Distances) else None
-
-
-Generator = ClosedSet | Repeat | Relabel | Procedural | Translation
+# ------------------------------------------------------------------------------------------------------ synthetic data
 
 
 class Pool(Spec):
     """The endless sequence of samples that a generator makes. Sample i depends on i and on this spec alone.
 
     ``guidance`` is the classifier-free guidance weight w in  D_uncond + w·(D_cond − D_uncond)  (1: none);
-    ``labels`` is "balanced", or "proportional" to the classes of the generator's real subset.
+    ``labels`` is "balanced", or "proportional" to the classes of the generator's real subset; ``solver`` is that of an
+    open-set pipeline ("own": the scheduler that it was saved with; "lcm" only for models distilled for it).
     """
 
     made: ClassVar = "shards"
@@ -159,10 +90,13 @@ class Pool(Spec):
     guidance: float = 1.0
     sampling_steps: int = 16
     labels: Literal["balanced", "proportional"] = "balanced"
+    solver: Literal["own", "ddim", "unipc", "dpm++", "lcm"] = "own"
     seed: int = 0
 
     def check(self) -> None:
         at_least(self, guidance=0, sampling_steps=1)
+        if self.solver != "own" and not isinstance(root_generator(self.generator), OpenSet):
+            raise SpecError(f"Pool.solver={self.solver!r}: only OpenSet(…) has one to choose; leave it out")
 
 
 class Distances(Spec):
@@ -178,7 +112,7 @@ class Distances(Spec):
     scales: tuple[int, ...] = ()
 
     def check(self) -> None:
-        if not _rendered(self.of):
+        if not rendered(self.of):
             raise SpecError(
                 "Distances.of: only images whose people are known have any; give Pool(generator=Procedural(…))"
             )
@@ -220,7 +154,7 @@ class Trial(Spec):
         for part in self.synthetic:
             if not isinstance(part.of, Pool):
                 raise SpecError(f"Trial.synthetic: a {type(part.of).__name__} is no pool; give subsets of a Pool")
-        if any(subset.of == self.test for subset in real_budget(self)):
+        if self.test.clean in {subset.of for subset in (*real_budget(self), *outside(self))}:
             raise SpecError(
                 f"Trial: the test set {self.test.name!r} ({self.test.split}) is also trained on, directly or through a "
                 "generator; train on another split"
@@ -250,10 +184,30 @@ class Evaluation(Spec):
     on: Dataset
 
     def check(self) -> None:
-        if any(subset.of == self.on for subset in real_budget(self.of)):
+        if self.on.clean in {subset.of for subset in (*real_budget(self.of), *outside(self.of))}:
             raise SpecError(
                 f"Evaluation: {self.on.name!r} ({self.on.split}) is also trained on; evaluate on another split"
             )
+
+
+class Audit(Spec):
+    """A trial's answers to the images of an audit, half of which it was made from: for membership inference only.
+
+    Nowhere else does a model look again at what it was trained on; what is kept is each image's probabilities, and no
+    error is. ``on`` are the 2·n images of which the trial saw one ``half=k`` of n, and nothing else of that data set.
+    """
+
+    made: ClassVar = "record"
+    of: Trial
+    on: Subset
+
+    def check(self) -> None:
+        check_audit(self, (*real_budget(self.of), *outside(self.of)), isinstance(self.of.recipe, DetectionRecipe))
+
+    @property
+    def half(self) -> Subset:
+        """The half that the trial was made from."""
+        return next(subset for subset in real_budget(self.of) if subset.of == self.on.of)
 
 
 class Choice(Spec):
@@ -276,6 +230,7 @@ class Study(Spec):
     name: str
     trials: tuple[Trial, ...]
     evaluations: tuple[Evaluation, ...] = ()
+    audits: tuple[Audit, ...] = ()
     choices: tuple[Choice, ...] = ()
     claims: tuple[Claim, ...] = ()
     effects: tuple[Effect, ...] = ()
@@ -304,12 +259,14 @@ class Study(Spec):
 def real_budget(spec: Spec) -> tuple[Subset, ...]:
     """Return the real subsets that a spec saw, directly or through its generator; nested ones count as their largest.
 
-    "Synthetic-only" is rarely real-free: an exchange rate without this is meaningless.
+    "Synthetic-only" is rarely real-free: an exchange rate without this is meaningless. What pretrained weights have
+    seen is external budget.
     """
     largest: dict[tuple[str, str], Subset] = {}
-    for held in order([spec]):
+    for held in order([spec], closed=Pretrained):
         if isinstance(held, Subset) and isinstance(held.of, Dataset):
-            key = (address(held.of), f"{held.by} {held.seed}")
+            size = "" if held.half is None else held.size  # halves of two sizes do not lie inside each other
+            key = (address(held.of), f"{held.by} {held.seed} {held.half} {size}")
             if key not in largest or held.size > largest[key].size:
                 largest[key] = held
     return tuple(largest.values())
@@ -317,25 +274,30 @@ def real_budget(spec: Spec) -> tuple[Subset, ...]:
 
 def external_budget(spec: Spec) -> int | None:
     """Return how many outside images the weights that a spec holds have seen; None when any of them is unknown."""
-    counts = [held.n_images for held in order([spec]) if isinstance(held, External)]
-    return None if None in counts else sum(n for n in counts if n is not None)
+    held = order([spec])
+    counts = [of.n_images for of in held if isinstance(of, External)]
+    return None if None in counts else sum(n for n in counts if n) + sum(of.size for of in outside(spec))
 
 
-def root_generator(generator: Generator) -> "ClosedSet | Repeat | Procedural | Translation":
-    """Return the generator whose images a control relabels, or the generator itself."""
-    return root_generator(generator.generator) if isinstance(generator, Relabel) else generator
+def outside(spec: Spec) -> tuple[Subset, ...]:
+    """Return the subsets that pretrained weights of ours have seen: external budget, image by image."""
+    return tuple(held.real for held in order([spec]) if isinstance(held, Pretrained))
+
+
+def root_generator(generator: Generator) -> ClosedSet | Repeat | Procedural | Translation | OpenSet:
+    """Return the generator whose images a control relabels or a filter chooses from, or the generator itself."""
+    return root_generator(generator.generator) if isinstance(generator, Relabel | BestOf) else generator
 
 
 def real_of(generator: Generator) -> Subset | None:
     """Return the real subset that a generator was made from; None for one that saw no real image."""
     root = root_generator(generator)
+    if isinstance(root, OpenSet):
+        return root.real or (root.lora.real if root.lora else None)
     return None if isinstance(root, Procedural) else root.real
 
 
-def _real(spec: Any) -> None:
-    if not isinstance(spec.real.of, Dataset):
-        raise SpecError(f"{type(spec).__name__}.real: a subset of a pool is synthetic; give a subset of a Dataset")
-
-
-def _rendered(of: Spec) -> bool:
-    return isinstance(of, Pool) and isinstance(root_generator(of.generator), Procedural | Translation)
+def fitted_on(generator: Generator) -> tuple[Subset, ...]:
+    """Return all real subsets that a generator was made from: those of a pipeline's adapter, prompts and priors too."""
+    root = root_generator(generator)
+    return real_budget(root) if isinstance(root, OpenSet) else tuple(filter(None, [real_of(root)]))

@@ -8,7 +8,7 @@ import json
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -76,8 +76,15 @@ def _sound(path: Path) -> bool:
 class Maker:
     """Makes shards, and keeps the generator of the last pool loaded. Plain Python: works without Ray."""
 
-    def __init__(self, store: Store, device: str = "auto", batch_size: int = 64, threads: int = 1) -> None:
-        self.store, self.batch_size = store, batch_size
+    def __init__(
+        self,
+        store: Store,
+        device: str = "auto",
+        batch_size: int = 64,
+        threads: int = 1,
+        weights: Mapping[str, Path] | None = None,
+    ) -> None:
+        self.store, self.batch_size, self.weights = store, batch_size, weights or {}
         self.device = generators.device(device, threads)
         self.environment = {"device": generators.device_name(self.device), "threads": threads, "batch_size": batch_size}
         self._pool = ""
@@ -114,7 +121,7 @@ class Maker:
 
             self._loaded = nearness.load(pool, self.store, self.device)
         else:
-            self._loaded = generators.load_generator(pool.generator, self.store, self.device)
+            self._loaded = generators.load_generator(pool.generator, self.store, self.device, self.weights)
             self._counts = class_counts(self.store, pool)
         self._pool = address(pool)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import shutil
 import textwrap
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from realfake.columns import grid
@@ -21,6 +22,7 @@ from realfake.statistics.warned import warned
 
 REAL_ONLY = "real-only"
 NOTHING = "–"
+THROUGHOUT = " withheld throughout: "
 HEADER_LETTERS, LABEL_LETTERS = 24, 36  # of a line of a column's head, of a row's
 
 
@@ -156,7 +158,7 @@ def _withheld(arm: Arm, name: str, quantity: str) -> list[str]:
             where.setdefault(value.reason or "no reason was given", []).append(mixture(cell))
     everywhere = {reason: len(places) == len(arm.cells) for reason, places in where.items()}
     return [
-        f"{name} withheld {'throughout' if everywhere[reason] else 'at ' + ', '.join(places)}: {reason}."
+        f"{name}{THROUGHOUT if everywhere[reason] else ' withheld at ' + ', '.join(places) + ': '}{reason}."
         for reason, places in where.items()
     ]
 
@@ -212,13 +214,16 @@ def terminal(analysis: dict[str, Any], facts: dict[str, Any], width: int | None 
     """
     width = width or min(shutil.get_terminal_size((120, 24)).columns, 120)
     blocks = [textwrap.fill(": ".join(filter(None, (facts["study"], facts["question"]))), width)]
-    blocks += [_arm_block(analysis, arm, width) for arm in arms(analysis)]
+    shared = _shared_notes(analysis)
+    blocks += [_arm_block(analysis, arm, width, shared) for arm in arms(analysis)]
+    blocks += [textwrap.fill(text, width, subsequent_indent="  ") for text in shared.values()]
     if not arms(analysis):
         blocks += [_ladder_block(analysis, recipe, width) for recipe in recipes(analysis)]
     said = (f"{note[:1].upper()}{note[1:]}." for note in analysis.get("controls", ()))
     blocks += _answer_blocks(analysis, width)
     blocks += [textwrap.fill(text, width) for text in said]
     blocks += [_claims_block(analysis, width)] if analysis.get("claims") else []
+    blocks += [textwrap.fill(text, width) for text in (facts.get("membership") or {}).get("sentences", ())]
     told = [*_unmade(facts), *(f"Warning: {warning}" for warning in warned(analysis))]
     return "\n\n".join([*blocks, *(textwrap.fill(text, width, subsequent_indent="  ") for text in told)])
 
@@ -278,7 +283,14 @@ def _unmade(facts: dict[str, Any]) -> list[str]:
     return (lines if diverged else []) + ([f"{count(missing, 'trial')} not made yet."] if missing else [])
 
 
-def _arm_block(analysis: dict[str, Any], arm: Arm, width: int) -> str:
+def _shared_notes(analysis: dict[str, Any]) -> dict[str, str]:
+    """What is withheld throughout of several arms for one reason, by its note: said once below all of them."""
+    lines = Counter(one for arm in arms(analysis) for one in notes(arm, main_response(analysis)) if THROUGHOUT in one)
+    of = f"{THROUGHOUT[:-2]} in {{}} of the {count(len(arms(analysis)), 'arm')} above: "
+    return {line: line.replace(THROUGHOUT, of.format(times)) for line, times in lines.items() if times > 1}
+
+
+def _arm_block(analysis: dict[str, Any], arm: Arm, width: int, elsewhere: Collection[str] = ()) -> str:
     response = main_response(analysis)
     rows: list[list[str]] = []
     for n_real in dict.fromkeys(cell["n_real"] for cell in arm.cells):
@@ -288,7 +300,7 @@ def _arm_block(analysis: dict[str, Any], arm: Arm, width: int) -> str:
         lines += [_terminal_row(cell, analysis) for cell in own]
         rows += [[count(n_real) if line is lines[0] else "", *line] for line in lines]
     title = f"{arm.title} ({fitted_on(arm)}; equivalents in {RESPONSES[response]}{counted_in(arm)})"
-    told = (*_resolution(arm), *notes(arm, response))
+    told = (*_resolution(arm), *(note for note in notes(arm, response) if note not in elsewhere))
     below = [textwrap.fill(note, width, subsequent_indent="  ") for note in told]
     header = ("real", "synthetic", *ladder_header(analysis)[1:], "added real\nequivalent", "value of\none more")
     return "\n".join([*textwrap.wrap(title, width), *grid(header, rows, width), *below])

@@ -20,7 +20,7 @@ import numpy as np
 
 from realfake import samples
 from realfake.resources import ResourceError, Training
-from realfake.spec import ClosedSet, Evaluation, Trial, address
+from realfake.spec import Audit, ClosedSet, Evaluation, Lora, Pretrained, Trial, address
 from realfake.store import Store
 from realfake.works import Report, Trained, work_of
 from realfake.works import distinct_images as distinct_images
@@ -116,9 +116,9 @@ def _precision(spec: Trained) -> str:
     match spec:
         case Trial():
             return spec.recipe.precision
-        case Evaluation():
+        case Evaluation() | Audit():
             return spec.of.recipe.precision
-        case ClosedSet():
+        case ClosedSet() | Pretrained() | Lora():
             return spec.precision
     return "fp32"
 

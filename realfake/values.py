@@ -7,6 +7,7 @@ stops at once with one clear sentence. The vocabulary itself is in ``spec``. Sta
 import dataclasses
 import difflib
 import functools
+import sys
 import types
 import typing
 from collections.abc import Iterable
@@ -41,6 +42,9 @@ def _check_names(cls: type, init: Any) -> Any:
     return checked
 
 
+_TYPES: dict[str, type] = {}  # specs name each other across modules, which therefore cannot all import each other
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class Value:
     """Frozen, keyword-only, type-checked data that other specs hold. Counted by its type and fields."""
@@ -48,6 +52,7 @@ class Value:
     def __init_subclass__(cls) -> None:
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
         cls.__init__ = _check_names(cls, cls.__init__)
+        _TYPES[cls.__name__] = cls
 
     def __post_init__(self) -> None:
         hints = _hints(type(self))
@@ -101,7 +106,8 @@ def canonical(value: Any, full: bool = False) -> Any:
 
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+    """Return the declared types of a class's fields; names of its own module come before those of other specs."""
+    return typing.get_type_hints(cls, localns={**_TYPES, **vars(sys.modules[cls.__module__])})
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:

@@ -11,7 +11,14 @@ from realfake.representation.gaussians import gaussian
 from realfake.spec import DistanceRule
 from realfake.tasks import detection
 from realfake.tasks.detectors import Keep, detect
-from realfake.tasks.feature_gaussians import Ruler, population_gaussians, read_gaussian, write_gaussian
+from realfake.tasks.feature_gaussians import (
+    Population,
+    Ruler,
+    population_of,
+    read_gaussian,
+    read_population,
+    write_population,
+)
 from tests.tiny_scenes import PLAIN, learn, run, scenes, trial
 
 
@@ -56,12 +63,25 @@ def test_training_detections_are_d_away_on_average_and_the_file_holds_their_gaus
 def test_a_gaussian_is_read_as_it_was_written(tmp_path):
     random = np.random.default_rng(0)
     fitted = {k: gaussian(random.random((n, 3))) for k, n in ((0, 7), (2, 0), (5, 40))}
-    write_gaussian(tmp_path / "g.npz", fitted, "real")
+    sample = {0: random.random((7, 3)), 2: np.empty((0, 3)), 5: random.random((40, 3))}
+    write_population(tmp_path / "g.npz", Population(fitted, sample), "real")
     read = read_gaussian(tmp_path / "g.npz")
+    for k, rows in read_population(tmp_path / "g.npz").sample.items():
+        assert np.array_equal(rows, sample[k])
     for k, part in fitted.items():
         for name, value in dataclasses.asdict(part).items():
             assert np.array_equal(getattr(read[k], name), value)
     assert str(np.load(tmp_path / "g.npz")["fitted_on"]) == "real"
+
+
+def test_a_file_from_before_there_were_samples_is_read_without_one(tmp_path):
+    fitted = {0: gaussian(np.random.default_rng(0).random((9, 3)))}
+    write_population(tmp_path / "g.npz", Population(fitted, {0: np.empty((0, 3))}), "all")
+    with np.load(tmp_path / "g.npz") as file:
+        np.savez(tmp_path / "old.npz", **{name: file[name] for name in file if not name.startswith("sample")})
+    old = read_population(tmp_path / "old.npz")
+    assert old.sample == {}
+    assert np.array_equal(old.gaussians[0].scatter, fitted[0].scatter)
 
 
 def test_parts_of_the_training_images_give_the_gaussian_of_all(learned, monkeypatch):
@@ -69,17 +89,19 @@ def test_parts_of_the_training_images_give_the_gaussian_of_all(learned, monkeypa
 
     monkeypatch.setattr(feature_gaussians, "IMAGES_AT_ONCE", 5)
     model = detection.load(learned.folder, learned.trial)
-    parts = population_gaussians(model, learned.train, learned.trial.recipe)
-    whole = read_gaussian(learned.folder / "gaussian.npz")
+    found = population_of(model, learned.train, learned.trial.recipe)
+    parts, whole = found.gaussians, read_gaussian(learned.folder / "gaussian.npz")
     assert parts[0].count == whole[0].count
     assert np.allclose(parts[0].scatter, whole[0].scatter, rtol=1e-3)
+    kept = read_population(learned.folder / "gaussian.npz").sample[0]
+    assert np.allclose(found.sample[0], kept, atol=1e-3)  # the same ones, whatever the parts
 
 
 def test_a_gaussian_of_the_real_images_knows_nothing_of_the_synthetic_ones(tmp_path):
     made = trial(examples_seen=160, distance=DistanceRule(ridge=0.0, fitted_on="real", least_score=0.0))
     run(tmp_path / "a", made, scenes(), synthetic=[scenes("synthetic", 8)])
     model = detection.load(tmp_path / "a", made)
-    alone = population_gaussians(model, scenes(), made.recipe)
+    alone = population_of(model, scenes(), made.recipe).gaussians
     assert np.array_equal(read_gaussian(tmp_path / "a" / "gaussian.npz")[0].scatter, alone[0].scatter)
 
 
@@ -135,7 +157,7 @@ def test_too_few_training_detections_are_said_and_no_error(learned, tmp_path, ri
     few = learned.train.take(slice(0, 6))
     model = detection.load(learned.folder, learned.trial)
     rule = DistanceRule(ridge=ridge)
-    fitted = population_gaussians(model, few, dataclasses.replace(learned.trial.recipe, distance=rule))
+    fitted = population_of(model, few, dataclasses.replace(learned.trial.recipe, distance=rule)).gaussians
     ruler = Ruler.of(fitted, rule)
     assert 2 < fitted[0].count <= 10
     assert ruler.status == f"{status}: {fitted[0].count} ≤ d + 2"

@@ -1,6 +1,7 @@
 """Effects: what may be declared, intervals and p against scipy and statsmodels, verdicts where the truth is known."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy import stats
 
 from realfake.effects import Effect, Term, change
 from realfake.results import digest
-from realfake.spec import Dataset, Evaluation, Pool, Recipe, Repeat, Study, Subset, Trial
+from realfake.spec import Dataset, DetectionRecipe, Evaluation, Pool, Recipe, Repeat, Study, Subset, Trial
 from realfake.statistics.claims import refuse_unknown_arms
 from realfake.statistics.effects import judge_effects, refuse_unknown_cells
 from realfake.studyfile import read
@@ -204,8 +205,53 @@ def test_terms_are_weighed():
     effect = Effect(name="a", terms=(Term(measure=AP, n_real=20, weight=-2.5),), below=0.0, smallest_effect=0.1)
     (found,) = judge_effects([effect], rows(values))
     assert found["estimate"]["point"] == pytest.approx(-2.5 * values.mean())
-    assert found["points"] == [f"− 2.5·{AP} at 20 + 0 (real-only)"]
+    assert found["points"] == ["− 2.5·AP50 at 20 + 0 (real-only)"]
+    assert found["why"] == "AP50: − 2.5 times that at 20 + 0 (real-only), over 6 replicates"
     assert found["verdict"] == "supported"
+
+
+# -------------------------------------------------------------------------------------------------------------- words
+
+
+def test_a_note_has_words_and_does_not_repeat_the_estimate():
+    found = judged(spread(0.1, 0.02))
+    at = "+ at 20 + 120 (PTL colour) on park − at 20 + 0 (real-only) on park"
+    assert found["why"] == f"AP50: {at}, over 8 replicates"
+    assert found["quantity"] == "AP50"
+    assert found["points"][0] == "+ AP50 at 20 + 120 (PTL colour) on park"
+
+
+def test_several_measures_are_each_named():
+    terms = (Term(measure="rho_0.1", n_real=20), Term(measure="ap_t2t_0.1", n_real=20, weight=-1.0))
+    effect = Effect(name="a", terms=terms, above=0.0, smallest_effect=0.1)
+    table = [{**row, "rho_0.1": 2.0 + seed, "ap_t2t_0.1": 0.5} for seed, row in enumerate(rows(rng().uniform(size=4)))]
+    (found,) = judge_effects([effect], table)
+    assert found["quantity"] == "ρ at 0.1, AP_t2t at 0.1"
+    assert found["why"].startswith("+ ρ at 0.1 at 20 + 0 (real-only) − AP_t2t at 0.1 at 20 + 0 (real-only), over 4")
+
+
+@pytest.mark.parametrize(
+    ("measure", "warned"),
+    [
+        ("distance_true_0.1", True),
+        ("ranked_median", True),
+        ("distance_true_0.1_relative", False),
+        ("rho_0.1", False),
+    ],
+)
+def test_raw_distances_of_unequal_training_sets_come_with_a_warning(measure, warned):
+    effect = Effect(name="a", terms=change(measure, ARM, 20, 120, "park"), below=0.0, smallest_effect=0.1)
+    values, cells = rng().uniform(size=8), with_and_without([0.1] * 4)
+    table = [{**row, measure: value} for value, row in zip(values, cells, strict=True)]
+    (found,) = judge_effects([effect], table)
+    assert ("fall by themselves as training detections become more" in found["why"]) == warned
+
+
+def test_raw_distances_of_one_training_set_need_no_warning():
+    places = (("park", 1.0), ("quarry", -1.0))
+    terms = tuple(Term(measure="distance_true_0.1", n_real=20, test=test, weight=w) for test, w in places)
+    effect = Effect(name="a", terms=terms, above=0.0, smallest_effect=0.1)
+    assert "by themselves" not in judge_effects([effect], rows([0.1, 0.2]))[0]["why"]
 
 
 # ------------------------------------------------------------------------------------------------------- what counts
@@ -216,6 +262,7 @@ def test_one_replicate_and_replicates_all_alike_decide_nothing_and_say_so():
     assert (alone["verdict"], alone["p"]) == ("undecided", 1.0)
     assert alone["estimate"]["censored"] == "withheld"
     assert alone["estimate"]["reason"] == "1 replicates have all of it, and two are needed"
+    assert alone["why"].endswith("(real-only) on park, 1 replicates have all of it, and two are needed")
     same = rows([0.3] * 4)
     effect = Effect(name="a", terms=(Term(measure=AP, n_real=20),), above=0.0, smallest_effect=0.1)
     assert judge_effects([effect], same)[0]["verdict"] == "undecided"
@@ -294,6 +341,36 @@ def test_cells_that_it_has_not_are_refused_before_it_runs_with_a_hint(term, eval
     given = Term(**{"measure": "error", "n_real": 20, **term})
     with pytest.raises(SpecError, match=f"Effect 'e': the study has .*{message}"):
         refuse_unknown_cells(study(given, evaluated=evaluated))
+
+
+@pytest.mark.parametrize(
+    ("measure", "hint"),
+    [
+        ("eror", r"did you mean error\b"),
+        ("cross entropy", "did you mean cross_entropy"),
+        ("rho_0.1", "nothing that is measured of classifiers"),
+        ("zzz", "there are cross_entropy, error, "),
+    ],
+)
+def test_a_measure_that_does_not_exist_is_refused_before_anything_runs_with_names_near_it(measure, hint):
+    with pytest.raises(SpecError, match=rf"Effect 'e': Term\(measure='{measure}'\) is .*{hint}"):
+        refuse_unknown_cells(study(Term(measure=measure, n_real=20)))
+
+
+def test_the_measures_of_detectors_are_not_those_of_classifiers():
+    def detected(measure):
+        one = study(Term(measure=measure, n_real=20))
+        recipe = DetectionRecipe(examples_seen=100)
+        return Study(name="a", trials=tuple(replace(t, recipe=recipe) for t in one.trials), effects=one.effects)
+
+    for measure in ("rho_0.1", "distance_true_0.1_at_64", "ranked_median_relative", "ap50_error", "seconds"):
+        refuse_unknown_cells(detected(measure))
+    with pytest.raises(
+        SpecError, match=r"'distance_true_0\.2'\) is nothing .* of detectors; did you mean distance_true_0"
+    ):
+        refuse_unknown_cells(detected("distance_true_0.2"))
+    with pytest.raises(SpecError, match="is nothing that is measured of detectors"):
+        refuse_unknown_cells(detected("cross_entropy"))
 
 
 def test_a_term_says_which_of_several_recipes_it_is_about():

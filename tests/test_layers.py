@@ -13,12 +13,28 @@ import realfake
 
 PACKAGE = Path(realfake.__file__).parent
 LAYERS = [
-    {"values", "hypotheses", "effects", "responses", "graph", "checks", "outside", "recipes", "spec", "progressive"},
+    {
+        "values",
+        "hypotheses",
+        "effects",
+        "responses",
+        "measures",
+        "graph",
+        "checks",
+        "outside",
+        "recipes",
+        "spec",
+        "progressive",
+        "alignment",
+        "kinds",
+        "shadows",
+    },
     {"store", "samples", "shards", "objects", "resources", "intervals", "columns", "studyfile", "laws"},
     {
         *("annotations", "datasets", "sources", "folders", "generators", "tasks", "fidelity", "naming", "records"),
-        *("scaffold", "statistics", "planning", "aerial", "detections", "representation", "syn2real"),
-        *("boxed", "boxed_files", "layouts", "pictures", "trees"),
+        *("privacy", "scaffold", "statistics", "planning", "aerial", "detections", "representation", "syn2real"),
+        *("boxed", "boxed_files", "caption_files", "layouts", "pictures", "trees"),
+        *("classes", "corruptions", "imagenet"),
     },
     {"synthesis", "works", "training"},
     {"sweep"},

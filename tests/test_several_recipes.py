@@ -1,11 +1,12 @@
 """A study with several test sets and currencies: all said once, no currency mistaken, a panel each."""
 
+import re
 import textwrap
 
 import pandas as pd
 import pytest
 
-from realfake import headline
+from realfake import headline, tables
 from realfake.intervals import Interval
 from realfake.report import figures, render
 from realfake.report.drawing import draw
@@ -90,6 +91,16 @@ def test_the_headline_has_the_equivalents_of_the_cells(document):
         place = across.index(headline.title(cell["recipe"], document)) + 1
         written = next(row[place] for row in rows if f"from {cell['arm']} " in row[0])
         assert written == f"{Interval.from_json(cell['equivalent']['ap50_error'])}*"
+
+
+def test_the_terminal_says_once_what_is_withheld_throughout_of_several_arms(document):
+    shared = tables._shared_notes(document)
+    text = " ".join(terminal(document, {"study": "s", "question": "q"}, 120).split())
+    assert shared
+    for note, said in shared.items():
+        assert note not in text
+        assert text.count(said) == 1
+        assert re.search(r"withheld throughout in \d+ of the \d+ arms above: ", said)
 
 
 def test_the_terminal_and_the_page_lead_with_it(document):

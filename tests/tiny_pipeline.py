@@ -47,3 +47,27 @@ def tiny_pipeline():
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(folder)  # fmt: skip
     return folder
+
+
+@functools.cache
+def tiny_open_set(width=16):
+    """Return the folder of the same with a CLIP image encoder whose embeddings have this width."""
+    import torch
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    from realfake.generators import pipelines
+
+    pipeline = pipelines.open_folder(tiny_pipeline())
+    torch.manual_seed(1)
+    vision = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8,
+        projection_dim=width,
+    )  # fmt: skip
+    parts = {**pipeline.components, "image_encoder": CLIPVisionModelWithProjection(vision)}
+    side = {"height": 16, "width": 16}
+    parts["feature_extractor"] = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=side)
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    there = {name: part for name, part in parts.items() if part is not None}
+    pipelines.assembled(there, "tiny").save_pretrained(folder)
+    return folder

@@ -6,7 +6,7 @@ How each kind works is in its own module (``closed_set``, ``controls``). Which i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,20 @@ import numpy as np
 
 from realfake.objects import Objects
 from realfake.samples import Samples
-from realfake.spec import ClosedSet, Generator, Pool, Procedural, Relabel, Repeat, Translation
+from realfake.spec import (
+    BestOf,
+    Captions,
+    ClosedSet,
+    Generator,
+    Lora,
+    OpenSet,
+    Pool,
+    Pretrained,
+    Procedural,
+    Relabel,
+    Repeat,
+    Translation,
+)
 from realfake.store import Store
 
 if TYPE_CHECKING:
@@ -62,21 +75,42 @@ def device_name(device: torch.device) -> str:
 
 
 def fit(
-    spec: Generator, samples: Samples, folder: Path, report: Callable[[dict[str, Any]], None], **options: Any
+    spec: ClosedSet | Pretrained | Lora | Captions,
+    samples: Samples,
+    folder: Path,
+    report: Callable[[dict[str, Any]], None],
+    **options: Any,
 ) -> dict[str, Any]:
-    """Fit a generator on its real samples, write it into ``folder``, and return facts for its record.
+    """Fit what a generator needs on its real samples, write it into ``folder``, and return facts for its record.
 
     Options are those of the kind's own ``fit``. Raises Diverged, and TypeError for a kind that is not fitted.
     """
-    if not isinstance(spec, ClosedSet):
-        raise TypeError(f"a {type(spec).__name__} is not fitted: its images come from what it holds; load it instead")
-    from realfake.generators import closed_set
+    match spec:
+        case ClosedSet():
+            from realfake.generators import closed_set as kind
+        case Pretrained():
+            from realfake.generators import pretraining as kind
+        case Lora():
+            from realfake.generators import lora as kind
+        case Captions():
+            from realfake.generators import captioning as kind
+        case _:
+            raise TypeError(
+                f"a {type(spec).__name__} is not fitted: its images come from what it holds; load it instead"
+            )
+    return kind.fit(spec, samples, folder, report, **options)  # type: ignore[arg-type]
 
-    return closed_set.fit(spec, samples, folder, report, **options)
 
+def load_generator(
+    generator: Generator,
+    store: Store,
+    device: torch.device | str = "cpu",
+    weights: Mapping[str, Path] | None = None,
+) -> Any:
+    """Return a generator ready for ``sample``; raises FileNotFoundError or StoreError if what it needs is not made.
 
-def load_generator(generator: Generator, store: Store, device: torch.device | str = "cpu") -> Any:
-    """Return a generator ready for ``sample``; raises FileNotFoundError or StoreError if what it needs is not made."""
+    ``weights`` says where pretrained weights lie, by name.
+    """
     from realfake.generators import controls
 
     match generator:
@@ -87,13 +121,23 @@ def load_generator(generator: Generator, store: Store, device: torch.device | st
         case Repeat():
             return controls.load_repeat(generator, store)
         case Relabel():
-            return controls.load_relabel(generator, store, load_generator(generator.generator, store, device))
+            inner = load_generator(generator.generator, store, device, weights)
+            return controls.load_relabel(generator, store, inner)
         case Procedural():
             return None  # a renderer needs nothing but its spec
         case Translation():
             from realfake.generators import translation
 
             return translation.load(generator, store, device)
+        case OpenSet():
+            from realfake.generators import open_set
+
+            return open_set.load(generator, store, device, weights or {})
+        case BestOf():
+            from realfake.generators import best_of
+
+            inner = load_generator(generator.generator, store, device, weights)
+            return best_of.load(generator, store, device, weights or {}, inner)
 
 
 def sample(
@@ -138,3 +182,14 @@ def _draw(
             from realfake.generators import translation
 
             return translation.draw(loaded, seeds, indices)
+        case OpenSet():
+            from realfake.generators import open_set
+
+            return open_set.draw(loaded, pool, labels, seeds, indices)
+        case BestOf():
+            from realfake.generators import best_of
+
+            def candidates(labels: np.ndarray, seeds: Sequence[int], indices: Sequence[int]) -> np.ndarray:
+                return _draw(generator.generator, loaded.inner, pool, labels, seeds, indices).images
+
+            return best_of.draw(loaded, pool, labels, seeds, indices, candidates)

@@ -14,7 +14,7 @@ import numpy as np
 
 from realfake.laws import Array
 from realfake.samples import SHARD_ROWS, shard_made
-from realfake.spec import ClosedSet, Pool, Spec, Trial, order
+from realfake.spec import ClosedSet, Lora, Pool, Spec, Trial, order
 from realfake.store import Store
 
 
@@ -97,7 +97,7 @@ def measured_costs(trials: Iterable[Trial], store: Store, *, real: float) -> Cos
     """
     trials = tuple(trials)
     things = [(spec, record) for spec in order(trials) if spec.made == "record" and (record := store.record(spec))]
-    fitted = [(spec.real.size, record["seconds"]) for spec, record in things if isinstance(spec, ClosedSet)]
+    fitted = [(spec.real.size, record["seconds"]) for spec, record in things if isinstance(spec, ClosedSet | Lora)]
     trained = [(s.n_real + s.n_synthetic, record["seconds"]) for s, record in things if isinstance(s, Trial)]
     if not trained:
         raise PlanError("no trial of the study is made, so nothing says what a training takes; run the study first")

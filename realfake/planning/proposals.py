@@ -13,11 +13,11 @@ from typing import Any
 
 from realfake.planning.designs import Candidate, candidates, next_trials
 from realfake.records import sizes
-from realfake.spec import ClosedSet, Dataset, Pool, Spec, Study, Subset, Trial, address
+from realfake.spec import ClosedSet, Dataset, Lora, Pool, Pretrained, Study, Subset, Trial, address
 from realfake.statistics.equivalence import Fit
 from realfake.statistics.fits import Evidence
 from realfake.statistics.trial_table import SEEDS, FitError
-from realfake.values import fields
+from realfake.values import Value, fields
 
 FARTHEST = 2  # times the largest volume of a real size: the farthest new volume
 
@@ -124,9 +124,11 @@ class _Change:
 
     def of(self, spec: Any) -> Any:
         """The spec with everything that follows the size and the draw changed, through all that it holds."""
+        if isinstance(spec, Pretrained):
+            return spec  # weights from outside stay what they are
         if isinstance(spec, Subset) and isinstance(spec.of, Dataset):
             moved = self.by["subset_seed"] if spec.seed == self.draw else 0
             return replace(spec, size=self.size.get(spec.size, spec.size), seed=spec.seed + moved)
-        held = {f.name: self.of(v) for f in fields(spec) if isinstance(v := getattr(spec, f.name), Spec)}
-        name = {Pool: "pool_seed", ClosedSet: "generator_seed"}.get(type(spec))
+        held = {f.name: self.of(v) for f in fields(spec) if isinstance(v := getattr(spec, f.name), Value)}
+        name = {Pool: "pool_seed", ClosedSet: "generator_seed", Lora: "generator_seed"}.get(type(spec))
         return replace(spec, **held, **({"seed": spec.seed + self.by[name]} if name else {}))

@@ -12,7 +12,7 @@ from typing import Any
 
 from realfake import headline
 from realfake.flat_rows import csv_rows
-from realfake.report import detectors
+from realfake.report import detectors, privacy, robustness
 from realfake.report.appendix import (
     by_class,
     claims,
@@ -96,7 +96,9 @@ def write(folder: Path, table: Frame, analysis: dict[str, Any], facts: dict[str,
     _write_rows(folder / "cells.csv", csv_rows(analysis))
     path = folder / "report.html"
     found = detectors.sections(facts["detections"], folder / "figures") if facts.get("detections") else Html("")
-    path.write_text(render(table, analysis, facts, drawings, found), "utf-8")
+    away = robustness.sections(table, analysis, folder / "figures")
+    members = privacy.sections(facts.get("membership"), folder / "figures")
+    path.write_text(render(table, analysis, facts, drawings, join([away, found, members])), "utf-8")
     return path
 
 
@@ -108,7 +110,7 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def render(table: Frame, analysis: dict[str, Any], facts: dict[str, Any], drawings: dict[str, str], found: Html) -> str:
-    """The page as HTML; `drawings` holds the SVG of every figure there is, by name, `found` what detectors found."""
+    """The page as HTML; `drawings` holds the SVG of every figure there is, by name, `found` further sections."""
 
     def drawn(name: str) -> Html:
         return _figure(name, drawings, analysis) if name in drawings else Html("")

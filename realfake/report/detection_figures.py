@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from realfake.measures import SHARES, in_per_cent
 from realfake.report.axes import MUTED, plain
 from realfake.report.detection_tables import BANDS, NORMALISATIONS, band_name
 from realfake.report.figures import Frame
@@ -41,11 +42,7 @@ OF = {"ground truth": "AP_t2t of\nall objects, %", "true positives": "AP_t2t of\
 MOST_PANELS = 9
 FAR = 3.0  # by how much what is expected may lie beyond all distances and still be shown
 ROW = 1.75  # inches of a panel of distances
-SCATTERED = {  # measure: axis
-    "rho_0.1": "ρ of true positives at 0.1",
-    "ap_t2t_0.1": "AP_t2t at 0.1, %",
-    "distribution_gap": "distribution gap",
-}
+SCATTERED = ("rho_0.1", "ap_t2t_0.1", "distribution_gap")  # measures that AP is drawn against
 
 
 def arm_styles(arms: Iterable[str]) -> Looks:
@@ -153,9 +150,9 @@ def scatter_figure(looks: Frame) -> Figure:
                 face = [color if synthetic else "none" for synthetic in own["n_synthetic"] > 0]
                 x, y = numbers(own, name), numbers(own, "average_precision")
                 ax.scatter(x, y, s=20, marker=marker, facecolors=face, edgecolors=color, linewidths=0.9)
-            ax.set_xlabel(SCATTERED[name])
+            ax.set_xlabel(in_per_cent(name))
             ax.set_ylabel("AP, %" if leftmost(index, len(known)) else "")
-            if "%" in SCATTERED[name]:
+            if name in SHARES:
                 _per_cent(ax.xaxis)
             elif (numbers(looks, name)[np.isfinite(numbers(looks, name))] > 0).all():
                 ax.set_xscale("log")

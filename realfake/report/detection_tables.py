@@ -15,6 +15,7 @@ import pandas as pd
 
 from realfake.detections.precision import RECALLS, interpolated, precision_recall
 from realfake.intervals import Interval
+from realfake.measures import words
 from realfake.report.figures import Frame
 from realfake.report.looks import Objects, Picture, Round, Seen, numbers
 from realfake.representation.closeness import Detected, Normalisation, average_precision_t2t
@@ -28,14 +29,10 @@ GRID = 101  # points of a density
 DRAWS = 200  # of test images, for the band of a single seed
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 ALL_TESTS = "all test sets"
-MEASURES = {  # that may go with average precision
-    "distance_true_0.1": "median distance of true positives at 0.1",
-    "rho_0.1": "ρ at 0.1",
-    "ap_t2t_0.01": "AP_t2t at 0.01",
-    "ap_t2t_0.1": "AP_t2t at 0.1",
-    "ap_t2t_0.5": "AP_t2t at 0.5",
-    "distribution_gap": "distribution gap",
-}
+GO_WITH_AP = (  # measures that may
+    *("distance_true_0.1", "distance_true_0.1_relative", "rho_0.1"),
+    *("ap_t2t_0.01", "ap_t2t_0.1", "ap_t2t_0.5", "distribution_gap"),
+)
 
 
 # --------------------------------------------------------------------------------------------- from single detections
@@ -207,14 +204,14 @@ def _quantiles(values: np.ndarray) -> dict[str, float]:
 
 
 def correlations(looks: Frame, draws: int = 500) -> Frame:
-    """Return how each of `MEASURES` goes with AP over all looks, and within each test set, with 95 % intervals.
+    """Return how each of `GO_WITH_AP` goes with AP over all looks, and within each test set, with 95 % intervals.
 
     Test sets of one detector are resampled together.
     """
     ok = looks[looks["status"] == "ok"]
     tests = list(dict.fromkeys(ok["test"]))
     rows: list[dict[str, Any]] = []
-    for name, title in MEASURES.items():
+    for name in GO_WITH_AP:
         for over in ["", *(tests if len(tests) > 1 else ())]:
             own = ok[ok["test"] == over] if over else ok
             known = own[np.isfinite(numbers(own, name)) & np.isfinite(numbers(own, "average_precision"))]
@@ -222,7 +219,7 @@ def correlations(looks: Frame, draws: int = 500) -> Frame:
                 values, ap = numbers(known, name), numbers(known, "average_precision")
                 found = correlation(values, ap, group=known["trial"].to_numpy(), draws=draws)
                 told = {
-                    "measure": title,
+                    "measure": words(name),
                     "over": over or "all test sets",
                     "cells": found.cells,
                     "detectors": found.groups,

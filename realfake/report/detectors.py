@@ -12,15 +12,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
+from realfake.measures import COUNTS, SURE
 from realfake.report import detection_figures as figures
 from realfake.report import scenes
 from realfake.report.detection_tables import ALL_TESTS, correlations, picture_rows, round_rows
 from realfake.report.drawing import svg
 from realfake.report.figures import Frame
 from realfake.report.layout import INK
-from realfake.report.looks import CELL, DetectionFacts, OfTest, People, leading, mixed_sizes, summarised
+from realfake.report.looks import CELL, DetectionFacts, OfTest, People, leading, mixed_sizes, numbers, summarised
 from realfake.report.page import Html, Part, estimate, figure, inline, join, png, section, table, tag
 from realfake.tables import NOTHING, count
 
@@ -50,18 +52,21 @@ CAPTIONS = {
     "alone. ",
 }
 T2T_HEADER = (
-    *("arm", "real", "synthetic", "AP50, %", "distance TP", "distance FP", "ρ"),
+    *("arm", "real", "synthetic", "AP50, %", "distance TP", "distance FP", "ρ", "TP relative"),
     *("AP_t2t 0.01, %", "AP_t2t 0.1, %", "AP_t2t 0.5, %", "gap"),
 )
 T2T_COLUMNS = (  # and by what they are multiplied
     *(("average_precision_50", 100), ("distance_true_0.1", 1), ("distance_false_0.1", 1), ("rho_0.1", 1)),
+    ("distance_true_0.1_relative", 1),
     *(("ap_t2t_0.01", 100), ("ap_t2t_0.1", 100), ("ap_t2t_0.5", 100), ("distribution_gap", 1)),
 )
 T2T_NOTE = (
     "Each arm at its largest volume beside each number of real images: mean over seeds, in parentheses the range over "
     "seeds. Distances are medians of true (TP) and false positives (FP) with a score of 0.1 or more; ρ is the median "
     "of true ones over what is expected of a held-out detection, so that it is about 1 where they lie as near as the "
-    "training ones. AP_t2t is of all objects; gap is the mean distance of all true objects."
+    "training ones. Relative: over the median of true ones in the trained domain's own test images. Raw distances and "
+    "the gap fall by themselves as training detections become more; ρ, relative ones, and those at a number n of "
+    "training detections do not. AP_t2t is of all objects; gap is the mean distance of all true objects."
 )
 CORRELATION_NOTE = (
     "How measures go with AP over all detectors and test sets, with 95 % intervals; the test sets of one detector are "
@@ -163,13 +168,22 @@ def _t2t_table(page: _Page, cells: Frame) -> Html:
     unknown = [f"{told} ({'; '.join(_statuses(own))})" for own in groups if (told := _without(own))]
     below = f"Distances are not fully determined of {', '.join(unknown)}. " if unknown else ""
     note = tag("p", f"{T2T_NOTE} {below}{page.stand_in}Every detector: figures/detectors.csv.", class_="note")
-    return join([table(T2T_HEADER, [_t2t_row(own) for own in groups]), note])
+    at = _common_count(cells)
+    header = (*T2T_HEADER, f"TP at n = {at}") if at else T2T_HEADER
+    return join([table(header, [_t2t_row(own, at) for own in groups]), note])
 
 
-def _t2t_row(own: Frame) -> list[Part]:
+def _common_count(cells: Frame) -> int:
+    """Return the most training detections that distances of most cells can be told at; 0 where there is none."""
+    known = {n: int(np.isfinite(numbers(cells, f"distance_true_{SURE}_at_{n}")).sum()) for n in COUNTS}
+    return max((n for n, times in known.items() if times and times == max(known.values())), default=0)
+
+
+def _t2t_row(own: Frame, at: int) -> list[Part]:
     first = own.iloc[0]
     synthetic = count(first["n_synthetic"]) + (f" (+ {count(first['n_added'])} real)" if first["n_added"] else "")
-    known = [estimate(spread(own, name, scale)) for name, scale in T2T_COLUMNS]
+    told = (*T2T_COLUMNS, (f"distance_true_{SURE}_at_{at}", 1)) if at else T2T_COLUMNS
+    known = [estimate(spread(own, name, scale)) for name, scale in told]
     arm, _, more = first["arm"].partition(" + ")
     name = join([arm, tag("span", f"+ {more}", class_="range")]) if more else arm
     return [name, count(first["n_real"]), estimate(synthetic), *known]

@@ -17,10 +17,13 @@ import numpy as np
 
 from realfake.effects import Effect, Term
 from realfake.intervals import Interval, withheld
-from realfake.spec import Study, address
+from realfake.measures import BY_COUNT, known, near, words
+from realfake.spec import DetectionRecipe, Study, address
 from realfake.statistics.claims import ALPHA, holm
 from realfake.statistics.trial_table import REAL_ONLY
 from realfake.values import SpecError, nearest
+
+BY_ITSELF = "and raw distances fall by themselves as training detections become more: see rho_0.1 and …_relative"
 
 
 def judge_effects(
@@ -39,36 +42,51 @@ def judge_effects(
 
 
 def refuse_unknown_cells(study: Study) -> None:
-    """Refuse effects about cells that the trials of a study do not have, before they run: SpecError."""
+    """Refuse effects about cells that the trials of a study do not have, or about what is not measured: SpecError."""
     from realfake import naming, records
 
+    _refuse_unknown_measures(study)
     arms = naming.arms(study.trials)
     recipe_of = naming.recipes(study.trials)
     tried = [(trial, trial.test) for trial in study.trials] + [(e.of, e.on) for e in records.tried_on(study)]
-    known: dict[tuple[str, str, int, int], set[str]] = defaultdict(set)
+    cells: dict[tuple[str, str, int, int], set[str]] = defaultdict(set)
     for trial, test in tried:
         if trial.added is None:
             place = (naming.test_name(test), arms[address(trial)], trial.n_real, trial.n_synthetic)
-            known[place].add(recipe_of[address(trial)])
-    tests = {test for test, *_ in known}
+            cells[place].add(recipe_of[address(trial)])
+    tests = {test for test, *_ in cells}
     for effect, term in ((one, term) for one in study.effects for term in one.terms):
         test = term.test or (next(iter(tests)) if len(tests) == 1 else "")
         arm = term.arm or naming.REAL_ONLY
-        there = known.get((test, arm, term.n_real, term.n_synthetic), set())
+        there = cells.get((test, arm, term.n_real, term.n_synthetic), set())
         if len(there) > 1 and not term.recipe:
             raise SpecError(f"Effect {effect.name!r}: several recipes have {_written(term)}; {nearest('', there)}")
         if not there or (term.recipe and term.recipe not in there):
-            hint = nearest(term.recipe, there) if there else _hint(known, test, arm)
+            hint = nearest(term.recipe, there) if there else _hint(cells, test, arm)
             raise SpecError(f"Effect {effect.name!r}: the study has no trial for {_written(term)}; {hint}")
 
 
-def _hint(known: Collection[tuple[str, str, int, int]], test: str, arm: str) -> str:
+def _refuse_unknown_measures(study: Study) -> None:
+    """Refuse terms of a column that no trial of the study will have, with the names that are near."""
+    kinds = {isinstance(trial.recipe, DetectionRecipe) for trial in study.trials}
+    there = {name for detector in kinds for name in known(detector)}
+    for effect, term in ((one, term) for one in study.effects for term in one.terms):
+        if term.measure not in there:
+            alike = near(term.measure, there)
+            hint = f"did you mean {' or '.join(alike)}?" if alike else f"there are {', '.join(sorted(there))}"
+            what = "detectors" if kinds == {True} else "classifiers" if kinds == {False} else "its trials"
+            raise SpecError(
+                f"Effect {effect.name!r}: Term(measure={term.measure!r}) is nothing that is measured of {what}; {hint}"
+            )
+
+
+def _hint(cells: Collection[tuple[str, str, int, int]], test: str, arm: str) -> str:
     """Return what there is instead: the nearest arm, the tests, or the sizes of that arm on that test."""
-    if arm not in (names := {name for _, name, *_ in known}):
+    if arm not in (names := {name for _, name, *_ in cells}):
         return nearest(arm, names)
-    sizes = sorted((n, m) for of_test, of_arm, n, m in known if (of_test, of_arm) == (test, arm))
+    sizes = sorted((n, m) for of_test, of_arm, n, m in cells if (of_test, of_arm) == (test, arm))
     if not sizes:
-        return f"tests: {', '.join(sorted({test for test, *_ in known}))}"
+        return f"tests: {', '.join(sorted({test for test, *_ in cells}))}"
     return f"sizes: {', '.join(f'{n:,} + {m:,}' for n, m in sizes)}"
 
 
@@ -137,7 +155,7 @@ def _row(
 ) -> dict[str, Any]:
     estimate = _interval(values, alpha)
     given = [verdict for verdict, p in p_values.items() if adjusted <= ALPHA and p <= alpha]
-    measures = list(dict.fromkeys(term.measure for term in effect.terms))
+    measures = list(dict.fromkeys(words(term.measure) for term in effect.terms))
     return {
         "name": effect.name,
         "quantity": ", ".join(measures),
@@ -149,10 +167,26 @@ def _row(
         "level": 1 - alpha,
         "p": adjusted,
         "verdict": given[0] if given else "undecided",
-        "why": f"{' '.join(_written(term) for term in effect.terms)}: {estimate} over {len(values)} replicates"
-        + (f", {' and '.join(given)}" if len(given) > 1 else ""),
+        "why": _why(effect, len(values), given, estimate.reason),
         "basis": "replicates",
     }
+
+
+def _why(effect: Effect, replicates: int, given: list[str], withheld_for: str) -> str:
+    """What an effect is a sum of, and over how many replicates; an estimate stands beside it already."""
+    terms, first = effect.terms, effect.terms[0]
+    measure = words(first.measure) if len({term.measure for term in terms}) == 1 else ""
+    sums = " ".join(_written(term, named=not measure) for term in terms)
+    told = [f"{measure}: {sums}" if measure else sums, withheld_for or f"over {replicates} replicates"]
+    told += [" and ".join(given)] if len(given) > 1 else []
+    told += [BY_ITSELF] if _by_count(terms) else []
+    return ", ".join(told)
+
+
+def _by_count(terms: Sequence[Term]) -> bool:
+    """Say whether raw distances of cells that differ in their training images are weighed against each other."""
+    sizes = {(term.n_real, term.n_synthetic, term.arm) for term in terms if term.measure in BY_COUNT}
+    return len(sizes) > 1
 
 
 def _interval(values: np.ndarray, alpha: float) -> Interval:
@@ -165,8 +199,9 @@ def _interval(values: np.ndarray, alpha: float) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def _written(term: Term) -> str:
+def _written(term: Term, named: bool = True) -> str:
     sign = "+" if term.weight > 0 else "−"
-    size = "" if abs(term.weight) == 1 else f"{abs(term.weight):g}·"
+    factor = "" if abs(term.weight) == 1 else f"{abs(term.weight):g}·"
+    what = f"{factor}{words(term.measure)} at" if named else f"{factor.replace('·', ' times that ')}at"
     where = f" on {term.test}" if term.test else ""
-    return f"{sign} {size}{term.measure} at {term.n_real:,} + {term.n_synthetic:,} ({term.arm or REAL_ONLY}){where}"
+    return f"{sign} {what} {term.n_real:,} + {term.n_synthetic:,} ({term.arm or REAL_ONLY}){where}"

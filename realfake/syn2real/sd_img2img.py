@@ -4,7 +4,6 @@ Nothing is fitted: real and virtual crops only say for which size it is used. Th
 keep the pose) are settings. Needs the optional package transformers.
 """
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from realfake.generators.pipeline_files import PipelineError, of_hub
+from realfake.generators.pipelines import open_folder
 from realfake.samples import seed_of
 from realfake.syn2real.crops import People
 from realfake.syn2real.settings import Settings
@@ -47,18 +48,13 @@ def load(folder: Path, settings: Settings, device: str) -> Fitted:
 def _pipeline(weights: str) -> Any:
     if not weights:
         raise SpecError("sd-img2img has no model of its own; set weights to a diffusers folder or a hub id")
-    if importlib.util.find_spec("transformers") is None:
-        raise SpecError("sd-img2img needs transformers for its prompt; type: uv sync --extra openset")
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
 
     try:
-        pipeline: Any = StableDiffusionImg2ImgPipeline
-        return pipeline.from_pretrained(weights, safety_checker=None, requires_safety_checker=False)
-    except (OSError, ValueError) as error:
-        raise SpecError(
-            f"weights={weights!r} is no Stable Diffusion pipeline that can be loaded ({error}); give a folder that "
-            "holds model_index.json, or a hub id and a network"
-        ) from error
+        parts = open_folder(Path(weights) if Path(weights).is_dir() else of_hub(weights)).components
+    except PipelineError as error:
+        raise SpecError(f"weights={weights!r} is no Stable Diffusion pipeline that can be loaded: {error}") from error
+    return StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
 
 
 def transform(fitted: Fitted, people: People, seeds: Sequence[int]) -> np.ndarray:

@@ -136,8 +136,11 @@ class AnchorFree(nn.Module):
         """Return the points of images of this size."""
         return grid(images.shape[2], images.shape[3], self.strides)
 
-    def forward(self, images: torch.Tensor, targets: Targets | None = None) -> Any:
-        features, sides = self._towers(images)
+    def forward(
+        self, images: torch.Tensor, targets: Targets | None = None, maps: list[torch.Tensor] | None = None
+    ) -> Any:
+        """``maps`` are those of the body where they are known already."""
+        features, sides = self._towers(self.maps(images) if maps is None else maps)
         device = images.device.type
         with torch.autocast(device, enabled=False):  # the last layers in float32: scores are exact in the features
             feature = torch.cat([_flat(f.float()) for f in features], dim=1)
@@ -172,9 +175,12 @@ class AnchorFree(nn.Module):
         point, category, box, ignored = (torch.from_numpy(array).to(device) for array in arrays)
         return Targets(point, category, box, ignored, weight.to(device), count or 1.0)
 
-    def _towers(self, images: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return what the body says of images, from the finest level that is used; a frozen one learns nothing."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            maps = self.body((images - self.mean) / self.std)[self.used]
+            return self.body((images - self.mean) / self.std)[self.used]
+
+    def _towers(self, maps: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         levels = self.pyramid(OrderedDict((str(i), level) for i, level in enumerate(maps)))
         levels = list(levels.values())[: len(self.strides)]
         return [self.class_tower(level) for level in levels], [self.side_tower(level) for level in levels]

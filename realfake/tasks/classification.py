@@ -20,6 +20,7 @@ from torch.nn import functional
 from realfake.resources import Training
 from realfake.samples import Samples, seed_of
 from realfake.spec import Trial, address
+from realfake.tasks import other_classes
 from realfake.tasks.batches import Batch, batch, plan
 from realfake.tasks.models import build_model, pixel_statistics
 from realfake.values import SpecError
@@ -152,21 +153,29 @@ def evaluate(
     accelerator: Any,
     training: Training,
     weights: Mapping[str, Path] | None = None,
+    classes: tuple[str, ...] | None = None,
 ) -> dict[str, Any]:
-    """Try the model of a made trial (its folder) on other images of the same classes, and write its predictions.
+    """Try the model of a made trial (its folder) on other images, and write its predictions.
 
-    Returns the metrics of ``train``. Raises RuntimeError when the images are of other channels or classes.
+    ``classes`` are those of the trial where they are not the test set's (None: the same): it is then judged on the
+    images of those that both have, see ``other_classes``. Returns the metrics of ``train``. Raises RuntimeError when
+    the images are of other channels, and SpecError when fewer than two classes are shared.
     """
     from safetensors.torch import load_file
 
-    model = build_model(trial.recipe, len(on.classes), on.images.shape[3], on.images.shape[1], weights)
+    seen = on if classes is None else other_classes.known_images(on, classes)
+    model = build_model(trial.recipe, len(seen.classes), on.images.shape[3], on.images.shape[1], weights)
     model.load_state_dict(load_file(made / "model.safetensors"))
     model = model.to(accelerator.device)
     if training.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    probabilities = predict(model, Images.on(accelerator.device, on, model, training.channels_last), accelerator)
-    _write_predictions(folder, probabilities, on)
-    return {"status": "ok", **metrics(probabilities, on.labels)}
+    probabilities = predict(model, Images.on(accelerator.device, seen, model, training.channels_last), accelerator)
+    if classes is None:
+        _write_predictions(folder, probabilities, on.ids, on.labels)
+        return {"status": "ok", **metrics(probabilities, on.labels)}
+    found, masked, labels = other_classes.judged(probabilities, seen, on, made, metrics)
+    _write_predictions(folder, masked, seen.ids, labels, full=probabilities.argmax(axis=1))
+    return {"status": "ok", **found}
 
 
 # ------------------------------------------------------------------------------------------------------ what models see
@@ -261,13 +270,18 @@ def _write(folder: Path, model: nn.Module, history: list[dict], probabilities: n
 
     save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
     (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
-    _write_predictions(folder, probabilities, test)
+    _write_predictions(folder, probabilities, test.ids, test.labels)
 
 
-def _write_predictions(folder: Path, probabilities: np.ndarray, test: Samples) -> None:
+def _write_predictions(
+    folder: Path, probabilities: np.ndarray, ids: np.ndarray, labels: np.ndarray, full: np.ndarray | None = None
+) -> None:
+    """Write what the model said of each image; ``full (n,)`` its class among all, where probabilities are of some."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), probabilities.shape[1])
-    table = pa.table({"id": test.ids, "label": test.labels.astype(np.int32), "probabilities": rows})
-    pq.write_table(table, folder / "predictions.parquet")
+    columns = {"id": ids, "label": labels.astype(np.int32), "probabilities": rows}
+    if full is not None:
+        columns["full_prediction"] = full.astype(np.int32)
+    pq.write_table(pa.table(columns), folder / "predictions.parquet")

@@ -12,19 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
 from realfake.objects import Objects
+from realfake.records import tests_at_home
 from realfake.resources import Training
 from realfake.samples import Samples, seed_of
 from realfake.spec import DetectionRecipe, Trial, address
 from realfake.tasks.batches import plan
 from realfake.tasks.classification import HISTORY_LINES, learning_rate
+from realfake.tasks.comparable_distances import true_medians
 from realfake.tasks.detection_measures import measures
 from realfake.tasks.detectors import build_detector, load_detector, save_detector
-from realfake.tasks.feature_gaussians import population_gaussians, read_gaussian, write_gaussian
+from realfake.tasks.feature_gaussians import population_of, read_gaussian, read_population, write_population
+from realfake.tasks.frozen_maps import frozen_maps
 from realfake.tasks.views import Scenes, view
 from realfake.values import SpecError
+
+DETECTIONS = "detections.parquet"
 
 __all__ = ["evaluate", "load", "read_gaussian", "train"]
 
@@ -68,6 +74,8 @@ def train(
 
     model.train()
     started = time.perf_counter()
+    with accelerator.autocast():
+        known = frozen_maps(model, scenes, schedule)
     for step in range(schedule.steps):
         rate = learning_rate(step, schedule.steps, recipe.learning_rate)
         for group in optimizer.param_groups:
@@ -78,7 +86,7 @@ def train(
         among = (scenes.truth(whole), workers) if workers > 1 else None
         targets = model.targets(scenes.truth(part), torch.from_numpy(part.weights), scenes.size, device, among)
         with accelerator.autocast():
-            loss = network(scenes.images(part), targets)
+            loss = network(scenes.images(part), targets, *((known(part),) if known else ()))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -99,7 +107,7 @@ def train(
     (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
     return {
         "status": "ok",
-        **_judge(model, recipe, samples, n_real, test, folder),
+        **_judge(model, trial, samples, n_real, test, folder),
         "steps": schedule.steps,
         "examples_seen": schedule.examples,
         "real_examples_seen": real_seen,
@@ -130,7 +138,8 @@ def evaluate(
             f"{address(trial)} tells {model.classes} classes apart, and these images have {len(on.classes)}; "
             "evaluate it on a dataset of its own classes"
         )
-    return {"status": "ok", **_look(model, _recipe(trial), on, made / "gaussian.npz", folder)}
+    home = true_medians(pq.read_table(made / DETECTIONS)) if tests_at_home(trial) else None
+    return {"status": "ok", **_look(model, _recipe(trial), on, made / "gaussian.npz", folder, home)}
 
 
 def load(folder: Path, trial: Trial, device: torch.device | str = "cpu") -> Any:
@@ -141,21 +150,20 @@ def load(folder: Path, trial: Trial, device: torch.device | str = "cpu") -> Any:
     return load_detector(path, _recipe(trial), device)
 
 
-def _judge(
-    model: Any, recipe: DetectionRecipe, samples: Samples, n_real: int, test: Samples, folder: Path
-) -> dict[str, Any]:
+def _judge(model: Any, trial: Trial, samples: Samples, n_real: int, test: Samples, folder: Path) -> dict[str, Any]:
     """Save the model and the Gaussian of what it finds in its training images, then look at the test set."""
+    recipe = _recipe(trial)
     save_detector(model, folder / "model.safetensors")
     fitted_on = samples if recipe.distance.fitted_on == "all" else samples.take(slice(0, n_real))
-    write_gaussian(folder / "gaussian.npz", population_gaussians(model, fitted_on, recipe), recipe.distance.fitted_on)
-    return _look(model, recipe, test, folder / "gaussian.npz", folder)
+    write_population(folder / "gaussian.npz", population_of(model, fitted_on, recipe), recipe.distance.fitted_on)
+    return _look(model, recipe, test, folder / "gaussian.npz", folder, {} if tests_at_home(trial) else None)
 
 
-def _look(model: Any, recipe: DetectionRecipe, test: Samples, gaussian: Path, folder: Path) -> dict[str, Any]:
-    import pyarrow.parquet as pq
-
-    found, table = measures(model, test, read_gaussian(gaussian), recipe)
-    pq.write_table(table, folder / "detections.parquet")
+def _look(
+    model: Any, recipe: DetectionRecipe, test: Samples, gaussian: Path, folder: Path, home: dict[str, float] | None
+) -> dict[str, Any]:
+    found, table = measures(model, test, read_population(gaussian), recipe, home)
+    pq.write_table(table, folder / DETECTIONS)
     return found
 
 

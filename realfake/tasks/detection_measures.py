@@ -1,7 +1,8 @@
 """What is measured of a detector: average precision, train2test distance and AP_t2t of its detections in a test set.
 
 One look at a test set, as numbers and as rows. How boxes are matched is in ``detections``, the Gaussian that distances
-are measured to in ``feature_gaussians``, what a distance means in ``representation``.
+are measured to in ``feature_gaussians``, distances that sample size does not move in ``comparable_distances``, what a
+distance means in ``representation``.
 """
 
 import math
@@ -21,25 +22,32 @@ from realfake.detections import (
     visdrone_summary,
     without_ignored_regions,
 )
+from realfake.measures import SCORES
 from realfake.objects import Objects
 from realfake.representation.closeness import average_precision_t2t
 from realfake.representation.distances import distribution_gap
 from realfake.representation.gaussians import Gaussian
 from realfake.samples import Samples
 from realfake.spec import DetectionRecipe
-from realfake.tasks.feature_gaussians import Ruler
+from realfake.tasks.comparable_distances import of_equal_counts, relative_to
+from realfake.tasks.feature_gaussians import Population, Ruler
 from realfake.tasks.keeping import Found, Keep, detect_and_features_at
-
-SCORES = (0.01, 0.1, 0.5)  # least scores of AP_t2t (arXiv 2408.14559)
 
 
 def measures(
-    model: Any, test: Samples, fitted: Mapping[int, Gaussian], recipe: DetectionRecipe
+    model: Any,
+    test: Samples,
+    trained: Population,
+    recipe: DetectionRecipe,
+    home: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, Any], pa.Table]:
     """Return the numbers of one look at a test set, and its detections as rows with ``distance`` and ``level``.
 
-    Average precision by the recipe's protocol, distances and AP_t2t; None for what cannot be known.
+    Average precision by the recipe's protocol, distances and AP_t2t; None for what cannot be known. ``home`` are the
+    ``true_medians`` in the test set of the trained domain, which distances are told relative to: empty if this set is
+    that one, None where there is none.
     """
+    fitted = trained.gaussians
     assert test.objects is not None
     found, at_objects = detect_and_features_at(model, test.images, test.objects, Keep.of(recipe))
     detections, truth = found.detections(test.ids), ground_truth(test)
@@ -56,9 +64,12 @@ def measures(
         "n_detections": len(found),
         **_of_gaussian(fitted, ruler),
         **_of_distances(found, distance, ruler, matches),
+        **of_equal_counts(found, trained.sample, recipe.distance, matches),
         **_of_closeness(found, distance, matches, truth),
         **_of_objects(test.objects, ruler.distance(at_objects), matches),
     }
+    if home is not None:
+        numbers |= relative_to(home or numbers, numbers)
     return {name: _or_none(value) for name, value in numbers.items()}, table
 
 
@@ -188,7 +199,7 @@ def _closeness(
 
 
 def _of_objects(objects: Objects, away: np.ndarray, matches: Matches) -> dict[str, Any]:
-    """The distribution gap (arXiv 2405.15203), read as the mean over true objects, and the median of those missed.
+    """The distribution gap (arXiv 2405.15203), read as the mean over true objects; medians of these and those missed.
 
     ``away (g,)`` is the distance at each object, whether it was found or not.
     """
@@ -200,6 +211,7 @@ def _of_objects(objects: Objects, away: np.ndarray, matches: Matches) -> dict[st
         "distribution_gap": distribution_gap(away[known]) if known.any() else math.nan,
         "n_missed": int((counted & ~hit).sum()),
         "distance_missed": _median(away[counted & ~hit]),
+        "distance_objects": _median(away[counted]),
     }
 
 

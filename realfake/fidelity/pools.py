@@ -1,0 +1,103 @@
+"""The pools of a study beside the real images of their generators, and the measures beside what the pools were worth.
+
+What is measured is in ``comparison``, what a pool is worth in ``statistics``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from realfake.fidelity.comparison import compare_images
+from realfake.fidelity.feature_spaces import Space
+from realfake.intervals import COVERAGE
+from realfake.samples import Samples, load, load_dataset, shard_name, shards_of
+from realfake.spec import Dataset, Pool, Study, Subset, Trial, address, real_of
+from realfake.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IMAGES = 2048  # of a pool, and held-out ones, unless asked otherwise
+
+
+def compare_pools(
+    study: Study,
+    store: Store,
+    *,
+    images: int = IMAGES,
+    space: Space = "pixels",
+    classifier: Trial | None = None,
+    weights: Mapping[str, Path] | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return ``compare_images`` of every made pool of a study against the real images of its generator.
+
+    At most ``images`` of a pool, and no more than there are real images outside its generator's, so that what is held
+    out is as many; columns pool (address), generator (kind) and n_generator say which. Raises ValueError when there is
+    none to compare.
+    """
+    import pandas as pd
+
+    tables = []
+    for pool, subset, size in _made_pools(study, store):
+        fresh = _held_out(store, subset, min(size, images))
+        made = Subset(of=pool, size=min(size, images, len(fresh) or images))
+        options: dict[str, Any] = {"space": space, "classifier": classifier, "weights": weights, "device": device}
+        held_out = fresh if len(fresh) else None
+        table = compare_images(subset, made, held_out=held_out, store=store, seed=seed, **options)
+        names = {"pool": address(pool), "generator": pool.generator.kind, "n_generator": subset.size}
+        tables.append(table.assign(**names))
+    if not tables:
+        raise ValueError(f"study {study.name!r} has no made pool of a generator that saw real images; run it first")
+    return pd.concat(tables, ignore_index=True)
+
+
+def rank_correlations(table: pd.DataFrame, worth: Mapping[str, float]) -> pd.DataFrame:
+    """Return Spearman's rank correlation of every measure with what the pools were worth, by measure and space.
+
+    ``table`` is of ``compare_pools``; ``worth`` is a number for each pool, by address: an equivalent, or an error.
+    Columns: measure, space, correlation, low, high, pools. The 95 % interval is that of Bonett and Wright 2000
+    (Psychometrika 65:23) for independent pools: pools of one generator, or of nested real subsets, are fewer than they
+    seem. Raises ValueError when fewer than 5 pools have a worth.
+    """
+    import pandas as pd
+    from scipy.stats import norm, spearmanr
+
+    known: Any = table[table["pool"].isin(list(worth)) & table["value"].notna()]
+    if (pools := known["pool"].nunique()) < 5:
+        raise ValueError(f"{pools} pools have a worth, too few to rank; give 5 or more")
+    rows = []
+    for (measure, space), part in known.groupby(["measure", "space"], sort=False):
+        order: Any = spearmanr(part["value"], part["pool"].map(worth))
+        n, rho = len(part), float(order.statistic)
+        half = norm.ppf(0.5 + COVERAGE / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3)) if n > 3 else np.inf
+        most = 1 - 12 / (n * (n**2 - 1))  # one swap short of perfect: a perfect order has no width in this formula
+        low, high = np.tanh(np.arctanh(np.clip(rho, -most, most)) + np.array([-half, half]))
+        rows.append((measure, space, rho, min(low, rho), max(high, rho), n))
+    return pd.DataFrame(rows, columns=["measure", "space", "correlation", "low", "high", "pools"])
+
+
+def _made_pools(study: Study, store: Store) -> Iterator[tuple[Pool, Subset, int]]:
+    """Yield every pool whose images are all there, the real subset of its generator, and how many images."""
+    largest: dict[Pool, int] = {}
+    for part in (part for trial in study.trials for part in trial.synthetic):
+        if isinstance(part.of, Pool):
+            largest[part.of] = max(largest.get(part.of, 0), part.size)
+    for pool, size in largest.items():
+        real = real_of(pool.generator)
+        folder = store.folder(pool)
+        if real is not None and all((folder / shard_name(first)).is_file() for first in shards_of(size)):
+            yield pool, real, size
+
+
+def _held_out(store: Store, real: Subset, count: int) -> Samples:
+    """Return at most ``count`` images of the dataset of a subset that are not in it, evenly spread."""
+    assert isinstance(real.of, Dataset)
+    whole = load_dataset(store, real.of)
+    outside = np.flatnonzero(~np.isin(whole.ids, load(store, real).ids))
+    return whole.take(outside[np.linspace(0, len(outside) - 1, min(count, len(outside))).astype(int)])

@@ -1,0 +1,144 @@
+"""Low-rank adapters: fresh ones in a pipeline, their files, and a pipeline that draws with them (Hu et al. 2021).
+
+Files have the format of diffusers' ``save_lora_weights``; a learned projection for visual guidance lies beside them.
+How adapters are trained is in ``lora`` and ``alignment_loop``.
+"""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from realfake.generators import visual
+from realfake.generators.alignment_loop import Student
+from realfake.kinds import Lora
+from realfake.values import SpecError
+
+WEIGHTS = "pytorch_lora_weights.safetensors"
+UNET_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
+TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
+ADAPTER = "aligned"
+LARGE_UNET = 300_000_000  # parameters, from which on a GPU computes activations twice instead of keeping them
+
+
+def new_student(spec: Lora, pipeline: Any, embedded: int) -> Student:
+    """Return the pipeline's UNet with fresh adapters, and what is trained beside it; only they have gradients.
+
+    ``embedded`` is the width of visual embeddings, 0 without.
+    """
+    from diffusers.training_utils import cast_training_params
+    from peft import LoraConfig
+
+    settings: dict[str, Any] = {"r": spec.rank, "lora_alpha": spec.alpha or spec.rank}
+    unet, encoder = pipeline.unet, pipeline.text_encoder if spec.text_encoder else None
+    if spec.precision == "bf16":
+        unet.to(torch.bfloat16)  # the frozen weights; what is trained stays in fp32
+    unet.add_adapter(LoraConfig(**settings, target_modules=list(UNET_LAYERS)), ADAPTER)
+    if encoder is not None:
+        encoder.add_adapter(LoraConfig(**settings, target_modules=list(TEXT_LAYERS)), ADAPTER)
+    cast_training_params([unet, encoder] if encoder is not None else [unet], dtype=torch.float32)
+    if recomputes(unet):
+        unet.enable_gradient_checkpointing()
+    projection = None
+    if spec.visual and spec.visual.injection == "projection" and embedded:
+        states = unet.config.cross_attention_dim
+        projection = visual.new_projection(embedded, states, spec.seed).to(unet.device)
+    return Student(unet.train(), encoder, spec.visual, projection, spec.caption_dropout > 0)
+
+
+def recomputes(unet: Any) -> bool:
+    """Tell whether activations are computed again for the gradient instead of kept: a large UNet on a GPU."""
+    return unet.device.type == "cuda" and unet.num_parameters() >= LARGE_UNET
+
+
+def initialise(student: Student, seed: int) -> None:
+    """Begin anew: A from N(0, 1 / rank²), diffusers' "gaussian", and B = 0, so that an adapter changes nothing yet."""
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in student.named_parameters():
+            if not weight.requires_grad:
+                continue
+            if "lora_B" in name or name.endswith("bias"):
+                weight.zero_()
+            else:  # of A the rows are the rank; of the projection 1 / √width keeps the variance
+                std = 1 / weight.shape[0] if "lora_A" in name else weight.shape[1] ** -0.5
+                weight.copy_(torch.randn(weight.shape, generator=random) * std)
+
+
+# -------------------------------------------------------------------------------------------------------------- files
+
+
+def part_folder(folder: Path, spec: Lora, label: int = 0) -> Path:
+    """Return where the adapter for a class, and the projection beside it, lie in the folder of a fit."""
+    return folder / f"class-{label}" if spec.scope == "class" else folder
+
+
+def write(folder: Path, spec: Lora, student: Student) -> None:
+    """Write an adapter, and a projection where there is one.
+
+    alpha / rank is multiplied into B: the file means the same to readers that look for an alpha and to others.
+    """
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+    from diffusers.utils.state_dict_utils import convert_state_dict_to_diffusers
+    from peft.utils.save_and_load import get_peft_model_state_dict
+
+    def layers(model: Any) -> Any:
+        if model is None:
+            return None
+        held = get_peft_model_state_dict(model, adapter_name=ADAPTER)
+        factor = (spec.alpha or spec.rank) / spec.rank
+        scaled = {name: part.detach().cpu().float() for name, part in held.items()}
+        scaled = {name: part * factor if "lora_B" in name else part for name, part in scaled.items()}
+        return convert_state_dict_to_diffusers(scaled)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    StableDiffusionPipeline.save_lora_weights(
+        folder, layers(student.unet), layers(student.text_encoder), weight_name=WEIGHTS
+    )
+    if student.projection is not None:
+        visual.save_projection(folder, student.projection)
+
+
+# ---------------------------------------------------------------------------------------------------------------- use
+
+
+def attach(pipeline: Any, spec: Lora, folder: Path, scale: float, label: int = 0) -> None:
+    """Let a pipeline draw with the adapter of a fit at ``scale``; with ``scope="class"`` with that for ``label``.
+
+    Call it again for another scale or class: files are read at first use and stay, switching is cheap. Scale 0 is the
+    base bit for bit. Raises FileNotFoundError when the adapter is not fitted, SpecError when it is for another base.
+    """
+    needs_peft()
+    name = f"class-{label}" if spec.scope == "class" else ADAPTER
+    held = {name for names in pipeline.get_list_adapters().values() for name in names}
+    if name not in held:
+        _load(pipeline, part_folder(folder, spec, label), name)
+    if scale == 0:
+        pipeline.disable_lora()
+        return
+    pipeline.enable_lora()
+    pipeline.set_adapters(name, scale)
+
+
+def _load(pipeline: Any, folder: Path, name: str) -> None:
+    if not (folder / WEIGHTS).is_file():
+        raise FileNotFoundError(f"{folder / WEIGHTS} is not there; run the study that holds this Lora")
+    try:
+        held = load_file(folder / WEIGHTS)
+        options = {"network_alphas": None, "adapter_name": name, "_pipeline": pipeline}
+        pipeline.load_lora_into_unet(held, unet=pipeline.unet, **options)
+        if any(key.startswith("text_encoder.") for key in held):  # diffusers warns where there is nothing for it
+            pipeline.load_lora_into_text_encoder(held, text_encoder=pipeline.text_encoder, **options)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise SpecError(
+            f"{folder / WEIGHTS} does not fit this pipeline ({str(error).splitlines()[0]}); attach it to the base that "
+            "it was trained for"
+        ) from error
+
+
+def needs_peft() -> None:
+    """Raise SpecError where peft, whose layers adapters are, is not installed."""
+    if importlib.util.find_spec("peft") is None:
+        raise SpecError("adapters need peft; type: uv sync --extra openset")

@@ -1,0 +1,240 @@
+"""Kinds of generators: what makes synthetic images, and what those are fitted on.
+
+Real subsets, pools, trials and studies are in ``spec``, which also gives these names. How a kind works is in
+``generators``; the components of open-set alignment are in ``alignment``. Standard library only.
+"""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from realfake.alignment import LatentPrior, Matching, Prompts, VisualGuidance
+from realfake.checks import check_open_set, check_translation
+from realfake.graph import Spec
+from realfake.outside import Dataset, External
+from realfake.values import SpecError, at_least, within
+
+if TYPE_CHECKING:
+    from realfake.spec import Subset, Trial
+
+
+class ClosedSet(Spec):
+    """A class-conditional diffusion model trained from scratch on one real subset, and on nothing else.
+
+    ``steps`` optimizer steps of ``batch_size`` images; ``label_dropout`` is the share of unlabelled examples that
+    makes classifier-free guidance possible (Ho & Salimans 2022); ``ema_decay`` the decay of the averaged weights.
+    """
+
+    made: ClassVar = "record"
+    real: "Subset"
+    network: str = "unet-xs"
+    steps: int = 1000
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    ema_decay: float = 0.995
+    label_dropout: float = 0.1
+    flip: bool = False
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+
+    def check(self) -> None:
+        _real(self)
+        at_least(self, steps=1, batch_size=1)
+        within(self, 0, 1, "ema_decay", "label_dropout")
+
+
+class Repeat(Spec):
+    """Control: the real images again. What a generator adds beyond more views of the same images shows against it."""
+
+    real: "Subset"
+
+    def check(self) -> None:
+        _real(self)
+
+
+class Relabel(Spec):
+    """Control: the images of ``generator`` under permuted labels. What pixels without labels do shows here."""
+
+    generator: "ClosedSet | Repeat | OpenSet"
+    seed: int = 0
+
+
+class Procedural(Spec):
+    """A renderer: aerial scenes of people, drawn with exact boxes and masks. It sees no real image.
+
+    ``domain`` is one of ``realfake.aerial``; ``gap`` widens what sets synthetic people apart beyond style (0: all are
+    drawn by one routine); ``zoom`` is how many times larger than usual people are.
+    """
+
+    domain: str = "synthetic"
+    gap: float = 0.0
+    pixels: int = 128
+    zoom: float = 1.0
+    seed: int = 0
+
+    def check(self) -> None:
+        at_least(self, gap=0, pixels=48)
+        within(self, 0.5, 8, "zoom")
+
+
+class Translation(Spec):
+    """Virtual images made to look real, nearest first: one round of progressive transformation learning (2211.01778).
+
+    The images of ``virtual`` are ordered by exact weighted sampling without replacement, with weights
+    exp(−d / temperature) where d are their ``distances`` to a critic's training distribution (None: all weights
+    equal); those that the critic was trained on already are left out. ``translator`` is fitted from the people of the
+    foremost ``candidates`` to those of what the critic was trained on (of ``real`` without a critic), and changes
+    people only. ``strength`` and ``steps`` are the translator's own; ``warm_start`` begins with the weights of the
+    translation that the critic was last trained on.
+    """
+
+    made: ClassVar = "record"
+    real: "Subset"
+    virtual: "Subset"
+    distances: "Subset | None" = None
+    candidates: int = 100
+    temperature: float = 5.0
+    translator: Literal["identity", "colour", "fourier", "sdedit", "cyclegan", "sd-img2img"] = "colour"
+    weights: External | None = None
+    strength: float = 0.25
+    steps: int = 500
+    warm_start: bool = False
+    seed: int = 0
+
+    def check(self) -> None:
+        _real(self)
+        at_least(self, candidates=1, temperature=1e-6, steps=1)
+        within(self, 0, 1, "strength")
+        check_translation(self, rendered(self.virtual.of))
+
+    @property
+    def critic(self) -> "Trial | None":
+        """The trial whose training distribution the distances are measured to."""
+        return getattr(self.distances.of, "critic", None) if self.distances else None
+
+
+# ------------------------------------------------------------------------------------- open-set: pretrained, aligned
+
+
+class Pretrained(Spec):
+    """A small text-to-image pipeline trained by us: its images are an external budget beside the real one.
+
+    ``network`` is a miniature of Stable Diffusion (autoencoder, CLIP text and image encoders, conditional UNet), kept
+    as a diffusers pipeline. Images that are also in any data set of ``without`` are left out, so that nothing of a
+    target's train or test images is seen. Steps are optimizer steps of ``batch_size`` images: of the autoencoder, of
+    the encoders (contrastive, Radford et al. 2021), of the UNet.
+    """
+
+    made: ClassVar = "record"
+    real: "Subset"
+    without: tuple[Dataset, ...] = ()
+    prompts: Prompts = Prompts()
+    network: str = "sd-tiny"
+    autoencoder_steps: int = 1000
+    text_steps: int = 1000
+    steps: int = 4000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    caption_dropout: float = 0.1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+
+    def check(self) -> None:
+        _real(self)
+        at_least(self, autoencoder_steps=1, text_steps=1, steps=1, batch_size=2)
+        within(self, 0, 1, "caption_dropout")
+
+
+class Lora(Spec):
+    """Low-rank adapters that align a pretrained pipeline to one real subset (Hu et al. 2021; Real-Fake 2310.10402).
+
+    ``steps`` optimizer steps of ``batch_size`` images; ``scope`` one adapter for all classes, or one for each;
+    ``alpha`` scales the update by alpha / rank (0: alpha = rank); ``snr_gamma`` weighs time steps by min(SNR, γ) / SNR
+    (Hang et al. 2023; None: equally); ``caption_dropout`` is the share of examples without words, for guidance.
+    """
+
+    made: ClassVar = "record"
+    base: Pretrained | External
+    real: "Subset"
+    prompts: Prompts = Prompts()
+    visual: VisualGuidance | None = None
+    matching: Matching | None = None
+    rank: int = 4
+    alpha: float = 0.0
+    scope: Literal["data set", "class"] = "data set"
+    text_encoder: bool = False
+    steps: int = 500
+    batch_size: int = 8
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.01
+    snr_gamma: float | None = 5.0
+    caption_dropout: float = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+
+    def check(self) -> None:
+        _real(self)
+        at_least(self, rank=1, alpha=0, steps=1, batch_size=1)
+        within(self, 0, 1, "caption_dropout")
+
+
+class OpenSet(Spec):
+    """A pretrained text-to-image pipeline, aligned to real images or not: every component is a switch (2310.10402).
+
+    ``lora`` at ``lora_scale``, ``visual`` guidance and the latent ``prior`` each see real images; those of the last two
+    are ``real``, whose union with the adapter's is real budget. Without ``real`` the classes are those of
+    ``prompts.names``. Images are made ``pixels`` wide with so many ``channels`` (0: like the real ones, or the
+    pipeline's own).
+    """
+
+    base: Pretrained | External
+    real: "Subset | None" = None
+    lora: Lora | None = None
+    lora_scale: float = 1.0
+    prompts: Prompts = Prompts()
+    visual: VisualGuidance | None = None
+    prior: LatentPrior | None = None
+    pixels: int = 0
+    channels: Literal["as real", "grey", "colour"] = "as real"
+
+    def check(self) -> None:
+        if self.real is not None:
+            _real(self)
+        at_least(self, lora_scale=0, pixels=0)
+        check_open_set(self)
+
+
+class BestOf(Spec):
+    """Each sample is the best of ``k`` candidates of its own: fixed blocks, so that a prefix stays a prefix.
+
+    "class consistency": the probability that ``critic``, a trained classifier, gives the asked class; "clip score": the
+    cosine of image and prompt in the encoders of a pipeline. The real images that a critic has seen are real budget.
+    """
+
+    generator: "ClosedSet | OpenSet"
+    k: int = 4
+    by: Literal["class consistency", "clip score"] = "class consistency"
+    critic: "Trial | Pretrained | External"
+
+    def check(self) -> None:
+        at_least(self, k=2)
+        classifier = hasattr(self.critic, "recipe")
+        if classifier != (self.by == "class consistency"):
+            raise SpecError(
+                f'BestOf.by={self.by!r}: "class consistency" is judged by a critic=Trial(…), "clip score" by '
+                "critic=Pretrained(…) or External(…)"
+            )
+
+
+Generator = ClosedSet | Repeat | Relabel | Procedural | Translation | OpenSet | BestOf
+
+
+def rendered(of: Any) -> bool:
+    """Tell whether a pool is of rendered images, translated or not: their people are known."""
+    root = of.generator if hasattr(of, "generator") else None
+    while isinstance(root, Relabel):
+        root = root.generator
+    return isinstance(root, Procedural | Translation)
+
+
+def _real(spec: Any) -> None:
+    if not isinstance(spec.real.of, Dataset):
+        raise SpecError(f"{type(spec).__name__}.real: a subset of a pool is synthetic; give a subset of a Dataset")
