@@ -36,12 +36,19 @@ def check_open_set(spec: Any) -> None:
     """Refuse an ``OpenSet`` whose parts do not fit together."""
     if spec.lora is not None and spec.lora.base != spec.base:
         raise SpecError("OpenSet.lora was fitted to another base; give OpenSet and Lora the same base=…")
-    if spec.real is None and (spec.visual or spec.prior):
-        raise SpecError("OpenSet: visual guidance and a latent prior begin at real images; give real=Subset(…)")
-    if spec.real is None and not spec.prompts.names:
-        raise SpecError('OpenSet: without real=Subset(…) no class is known; give prompts=Prompts(names=("cat", "dog"))')
-    if spec.prompts.captions and spec.real is None:
-        raise SpecError("OpenSet.prompts: captions are of real images; give real=Subset(…), those that are captioned")
+    uses = bool(spec.visual or spec.prior or spec.prompts.captions)
+    if uses and spec.real is None:
+        raise SpecError("OpenSet: visual guidance, a latent prior and captions are of real images; give real=Subset(…)")
+    if spec.real is not None and not uses:
+        raise SpecError(
+            "OpenSet.real: no part of it uses these images (visual=…, prior=… and captions do), so they would be real "
+            "budget for nothing; leave real out, and without lora=… give like=Dataset(…) for the classes"
+        )
+    if (spec.like is None) == (spec.real is None and spec.lora is None):
+        raise SpecError(
+            "OpenSet.like names the data set whose classes and size are wanted where neither real=… nor lora=… does; "
+            "give it there, and there only"
+        )
 
 
 def check_canaries(subset: Any, real: bool) -> None:

@@ -179,26 +179,25 @@ class Lora(Spec):
 class OpenSet(Spec):
     """A pretrained text-to-image pipeline, aligned to real images or not: every component is a switch (2310.10402).
 
-    ``lora`` at ``lora_scale``, ``visual`` guidance and the latent ``prior`` each see real images; those of the last two
-    are ``real``, whose union with the adapter's is real budget. Without ``real`` the classes are those of
-    ``prompts.names``. Images are made ``pixels`` wide with so many ``channels`` (0: like the real ones, or the
-    pipeline's own).
+    ``lora`` at ``lora_scale``, ``visual`` guidance, the latent ``prior`` and captions each see real images; those of
+    the last three are ``real``, whose union with the adapter's is real budget. Classes, their order, size and
+    channels are those of the real images; of a pipeline that sees none they are those of the data set ``like``, of
+    which no image is looked at.
     """
 
     base: Pretrained | External
     real: "Subset | None" = None
+    like: Dataset | None = None
     lora: Lora | None = None
     lora_scale: float = 1.0
     prompts: Prompts = Prompts()
     visual: VisualGuidance | None = None
     prior: LatentPrior | None = None
-    pixels: int = 0
-    channels: Literal["as real", "grey", "colour"] = "as real"
 
     def check(self) -> None:
         if self.real is not None:
             _real(self)
-        at_least(self, lora_scale=0, pixels=0)
+        at_least(self, lora_scale=0)
         check_open_set(self)
 
 

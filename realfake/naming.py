@@ -93,7 +93,9 @@ def _kind(generator: Generator) -> str:
             some = "random" if generator.candidates < generator.virtual.size else "all"
             return f"{'PTL' if generator.distances else some} {generator.translator}"
         case OpenSet():
-            return "open-set"
+            parts = {"lora": generator.lora, "matching": generator.lora and generator.lora.matching}
+            parts |= {"visual": generator.visual, "prior": generator.prior, "captions": generator.prompts.captions}
+            return " + ".join(["open-set", *(name for name, part in parts.items() if part)])
         case BestOf():
             return f"best of {generator.k} {_kind(generator.generator)}"
 
@@ -129,7 +131,7 @@ def _components(generator: OpenSet) -> dict[str, str]:
     base = generator.base
     own = {"base": f"{base.network} of {base.real.of.name}" if isinstance(base, Pretrained) else base.name}  # type: ignore[union-attr]
     fitted = _plain(generator.lora, skip=("seed",)) if generator.lora else {}
-    return own | {"lora": "on" if generator.lora else "none"} | {f"lora {key}": text for key, text in fitted.items()}
+    return own | {f"lora {key}": text for key, text in fitted.items()}
 
 
 def _mixing(trial: Trial) -> dict[str, str]:

@@ -9,40 +9,27 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from realfake import records, tracking
+from realfake.pictured import contact_sheet as contact_sheet
+from realfake.pictured import copy_rates, volumes
 from realfake.privacy import kept_membership
 from realfake.resources import Where
-from realfake.samples import SHARD_ROWS, load, load_dataset, shard_made, shard_name
+from realfake.samples import SHARD_ROWS, shard_made, shard_name
 from realfake.spec import (
-    ClosedSet,
     Dataset,
     DetectionRecipe,
-    Distances,
-    Evaluation,
-    Generator,
-    OpenSet,
-    Pool,
     Recipe,
-    Relabel,
     Spec,
     Study,
-    Subset,
-    Translation,
     Trial,
     address,
     order,
-    real_of,
-    root_generator,
 )
 from realfake.store import Store, write_whole
 from realfake.studyfile import StudyFile
 from realfake.values import canonical
 
-REVISION = 3  # of what is kept here: raised when the same table must give other numbers
-COPY_IMAGES = 1024  # held-out real images whose distances set the scale of copies
-SHEET_CLASSES, SHEET_COLUMNS = 10, 8
+REVISION = 4  # of what is kept here: raised when the same table must give other numbers
 MOST_CLASSES = 30  # whose own equivalents are tabled
 
 
@@ -53,7 +40,7 @@ def answer(file: StudyFile, where: Where) -> tuple[list[dict[str, Any]], dict[st
     key = digest(rows, file.study)
     kept = _kept(store.study_folder(file.study.name) / "fits.json")
     if kept.get("key") != key:
-        kept = {"key": key, "analysis": _analyse(file, rows, store), "copy_rates": _copy_rates(file, store)}
+        kept = {"key": key, "analysis": _analyse(file, rows, store), "copy_rates": copy_rates(file, store)}
         write_whole(store.study_folder(file.study.name) / "fits.json", json.dumps(kept, indent=1))
     return rows, kept["analysis"], facts(file, store, kept["copy_rates"], where.tracking_uri())
 
@@ -138,7 +125,8 @@ def _budget(recipe: Recipe) -> str:
 def facts(file: StudyFile, store: Store, copy_rates: list[dict[str, Any]], uri: str = "") -> dict[str, Any]:
     """Return what the report says beside the numbers: data and licences, copies, stages, environments, commands."""
     trials = file.study.trials
-    made = [store.record(spec) for spec in (*trials, *file.study.evaluations)]
+    tried = (*file.study.evaluations, *file.study.audits)
+    made = [store.record(spec) for spec in (*trials, *tried)]
     return {
         "study": file.study.name,
         "question": file.question,
@@ -146,7 +134,7 @@ def facts(file: StudyFile, store: Store, copy_rates: list[dict[str, Any]], uri: 
         "copy_rates": copy_rates,
         "environments": _environments(trials, store),
         "membership": kept_membership(file.study, store),
-        "stages": _stages(trials, file.study.evaluations, store),
+        "stages": _stages(trials, tried, store),
         "missing": sum(record is None for record in made),
         "diverged": sum(record is not None and record["result"]["status"] == "diverged" for record in made),
         "commands": {
@@ -180,100 +168,18 @@ def _environments(trials: tuple[Trial, ...], store: Store) -> list[dict[str, Any
     return [{**entry, "arms": sorted(entry["arms"]), "volumes": sorted(entry["volumes"])} for entry in found.values()]
 
 
-def _stages(trials: tuple[Trial, ...], evaluations: tuple[Evaluation, ...], store: Store) -> list[dict[str, Any]]:
+def _stages(trials: tuple[Trial, ...], tried: tuple[Spec, ...], store: Store) -> list[dict[str, Any]]:
     """Sum the seconds that the things of a study took to make, by kind, over all processes."""
     seconds: dict[str, list[float]] = {"datasets": [], "generators": [], "shards": [], "trials": []}
     seconds["evaluations"] = []
-    names = {"dataset": "datasets", "trial": "trials", "evaluation": "evaluations"}
-    for spec in order((*trials, *evaluations)):
+    names = {"dataset": "datasets", "trial": "trials", "evaluation": "evaluations", "audit": "evaluations"}
+    for spec in order((*trials, *tried)):
         if spec.made == "record" and (record := store.record(spec)):
             seconds[names.get(spec.kind, "generators")].append(record["seconds"])
     for pool, size in volumes(trials).items():
         paths = [store.folder(pool) / shard_name(first) for first in range(0, size, SHARD_ROWS)]
         seconds["shards"] += [shard_made(path).get("seconds", 0.0) for path in paths if path.is_file()]
     return [{"stage": k, "things": len(v), "seconds": sum(v)} for k, v in seconds.items() if v]
-
-
-def volumes(trials: tuple[Trial, ...]) -> dict[Pool | Distances, int]:
-    """Return the largest volume of everything sharded that the trials stand on.
-
-    Virtual images that are chosen without distances are drawn one by one, and no shard of them is made.
-    """
-    largest: dict[Pool | Distances, int] = {}
-    held = order(trials)
-    parts = [part for spec in held if isinstance(spec, Trial) for part in spec.synthetic]
-    ranked = [spec for spec in held if isinstance(spec, Translation) and spec.distances]
-    for part in (*parts, *(part for spec in ranked for part in (spec.virtual, spec.distances) if part)):
-        if isinstance(part.of, Pool | Distances):
-            largest[part.of] = max(largest.get(part.of, 0), part.size)
-    return largest
-
-
-def _fitted_pools(trials: tuple[Trial, ...], store: Store) -> list[tuple[Pool, int]]:
-    """Return the pools of fitted generators with the number of images that are there to look at."""
-    found = []
-    for pool, size in volumes(trials).items():
-        there = (store.folder(pool) / shard_name(0)).is_file()
-        if isinstance(pool, Pool) and there and _looked_at(pool.generator):
-            found.append((pool, min(size, SHARD_ROWS)))
-    return found
-
-
-def _looked_at(generator: Generator) -> bool:
-    """Say whether a generator's images are its own and it saw real ones, so that some may be copies of those."""
-    plain = not isinstance(generator, Relabel) and isinstance(root_generator(generator), ClosedSet | OpenSet)
-    return plain and real_of(generator) is not None
-
-
-def _copy_rates(file: StudyFile, store: Store) -> list[dict[str, Any]]:
-    """Measure, for every fitted pool, how many of its images are copies of the real images of its generator."""
-    from realfake.fidelity import copy_rate
-
-    arm = {address(part.of): (t, t.n_real) for t in file.study.trials for part in t.synthetic}
-    names = records.arms(file.study.trials)
-    found = []
-    for pool, size in _fitted_pools(file.study.trials, store):
-        trial, n_real = arm[address(pool)]
-        real = _real(pool)
-        fresh = _held_out(store, real).images
-        if not len(fresh):  # a generator fitted on all there is leaves nothing to say how near is near
-            continue
-        made = load(store, Subset(of=pool, size=size)).images
-        rate = copy_rate(made, load(store, real).images, fresh)
-        found.append({"arm": names[address(trial)], "n_real": n_real, "seed": root_seed(pool), **rate})
-    return found
-
-
-def root_seed(pool: Pool) -> int:
-    """Return the seed of the subset that the generator of a pool was fitted on."""
-    return _real(pool).seed
-
-
-def _real(pool: Pool) -> Subset:
-    real = real_of(pool.generator)
-    assert real is not None  # of a fitted generator
-    return real
-
-
-def _held_out(store: Store, real: Subset) -> Any:
-    assert isinstance(real.of, Dataset)
-    whole = load_dataset(store, real.of)
-    outside = np.flatnonzero(~np.isin(whole.ids, load(store, real).ids))
-    evenly = np.linspace(0, len(outside) - 1, min(COPY_IMAGES, len(outside))).astype(int)  # sources may be sorted
-    return whole.take(outside[evenly])
-
-
-def contact_sheet(file: StudyFile, store: Store) -> bytes | None:
-    """Return a PNG of real images beside the synthetic ones of the largest fitted pool; None if there is none."""
-    from realfake.fidelity import contact_sheet as sheet
-    from realfake.samples import encode
-
-    pools = _fitted_pools(file.study.trials, store)
-    if not pools:
-        return None
-    pool, size = max(pools, key=lambda item: _real(item[0]).size)
-    real, synthetic = load(store, _real(pool)), load(store, Subset(of=pool, size=size))
-    return encode(sheet(real, synthetic, columns=SHEET_COLUMNS))
 
 
 def detections(study: Study, store: Store) -> Any:

@@ -320,8 +320,8 @@ def class_counts(store: Store, pool: Pool) -> np.ndarray:
 def pool_classes(store: Store, pool: Pool) -> tuple[str, ...]:
     """Return the class names of a pool's images; those of a renderer, translated or not, are its people."""
     root = root_generator(pool.generator)
-    if isinstance(root, OpenSet) and real_of(root) is None:
-        return root.prompts.names
+    if isinstance(root, OpenSet) and root.like:
+        return load_dataset(store, root.like).classes
     if isinstance(root, Translation) and isinstance(root.virtual.of, Pool):
         return pool_classes(store, root.virtual.of)
     subset = real_of(pool.generator)

@@ -88,7 +88,7 @@ def test_the_loss_is_focal_plus_giou_over_the_number_of_points_that_answer():
 
 def captured(model, images):
     """Logits (b, p, k) and raw sides (b, p, 4), through the model's own layers."""
-    features, sides = model._towers(images)
+    features, sides = model._towers(model.maps(images))
     flat = [
         torch.cat([part.flatten(2).transpose(1, 2) for part in parts], 1)
         for parts in (features, map(model.sides, sides))

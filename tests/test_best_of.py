@@ -11,6 +11,7 @@ pytest.importorskip("transformers")
 from safetensors.torch import save_file  # noqa: E402
 
 from realfake import generators  # noqa: E402
+from realfake.datasets import import_dataset  # noqa: E402
 from realfake.generators import best_of, pipelines  # noqa: E402
 from realfake.samples import class_counts, image_seeds, load_dataset, pool_labels  # noqa: E402
 from realfake.spec import BestOf, Dataset, External  # noqa: E402
@@ -136,8 +137,10 @@ def test_what_it_costs_is_said():
 def test_critics_that_do_not_fit_are_refused(critic):
     with pytest.raises(StoreError, match="is not made"):
         drawn(pool(BestOf(generator=open_set(), critic=tiny.trial(seed=78))))
+    larger = Dataset(name="digits", pixels=16)
+    import_dataset(larger, store())
     with pytest.raises(SpecError, match=r"tested on images of \(8, 8, 1\)"):
-        drawn(pool(BestOf(generator=open_set(pixels=16), critic=CRITIC)))
+        drawn(pool(BestOf(generator=open_set(like=larger), critic=CRITIC)))
     other = Dataset(name="other", split="test")
     if store().record(other) is None:
         from realfake import samples

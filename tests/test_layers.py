@@ -40,7 +40,7 @@ LAYERS = [
     {"sweep"},
     {"session", "needs", "board", "execution"},
     {
-        *("tracking", "answers", "queries", "listing", "results", "detector_facts", "purchasing"),
+        *("tracking", "answers", "queries", "listing", "results", "pictured", "detector_facts", "purchasing"),
         *("report", "tables", "headline", "flat_rows"),
     },
     {"progress", "cli", "__init__", "__main__"},

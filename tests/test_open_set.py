@@ -8,14 +8,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from PIL import Image  # noqa: E402
 
 from realfake import generators  # noqa: E402
 from realfake.alignment import Captions, LatentPrior, Prompts, VisualGuidance  # noqa: E402
+from realfake.datasets import import_dataset  # noqa: E402
 from realfake.generators import captioning, open_set, pipelines  # noqa: E402
 from realfake.generators.parents import parents  # noqa: E402
 from realfake.samples import image_seeds, load, pool_labels  # noqa: E402
-from realfake.spec import BestOf, Relabel  # noqa: E402
+from realfake.spec import BestOf, Dataset, Relabel  # noqa: E402
 from realfake.values import SpecError  # noqa: E402
 from tests import tiny, tiny_open_set  # noqa: E402
 from tests.tiny_open_set import WORDS, drawn, pool, store  # noqa: E402
@@ -71,23 +71,18 @@ def test_samples_are_the_same_in_batches_of_one_and_of_seven_and_in_any_order(fi
 
 
 def test_a_batch_is_the_same_bits_whatever_was_drawn_before():
-    asked = pool(generator(**ALL, pixels=16, channels="colour"), solver="unipc")
+    asked = pool(generator(**ALL), solver="unipc")
     fresh = drawn(asked, range(4, 8))
     loaded = generators.load_generator(asked.generator, store())
     drawn(asked, range(3), loaded)
     assert np.array_equal(drawn(asked, range(4, 8), loaded), fresh)
 
 
-def test_images_have_the_size_and_channels_of_the_real_ones_or_those_asked_for():
-    assert drawn(pool(), range(2)).shape == (2, 8, 8, 1)
-    assert drawn(pool(generator(pixels=12, channels="colour")), range(2)).shape == (2, 12, 12, 3)
-    assert drawn(pool(generator(real=None)), range(2)).shape == (2, 16, 16, 3)
-
-
-def test_grey_images_are_the_luminance_of_the_coloured_ones():
-    colour = images(generator(pixels=16, channels="colour")).astype(np.uint8)
-    grey = images(generator(pixels=16, channels="grey"))[..., 0]
-    assert np.abs(grey - np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in colour])).max() <= 1
+def test_images_have_the_size_and_channels_of_the_real_ones_or_of_the_set_they_are_like():
+    assert drawn(pool(generator(**ALL)), range(2)).shape == (2, 8, 8, 1)
+    larger = Dataset(name="digits", pixels=12)
+    import_dataset(larger, store())
+    assert drawn(pool(generator(like=larger)), range(2)).shape == (2, 12, 12, 1)
 
 
 # ------------------------------------------------------------------------------------------------------------ parents
@@ -222,10 +217,11 @@ def test_large_images_are_decoded_one_at_a_time(monkeypatch):
 
 
 def test_images_that_are_no_squares_are_refused():
-    loaded = generators.load_generator(generator(), store())
+    seen = generator(prior=LatentPrior())
+    loaded = generators.load_generator(seen, store())
     wide = replace(loaded.real, images=loaded.real.images[:, :4])
     with pytest.raises(SpecError, match="4×8, and pipelines make squares"):
-        open_set._size(generator(), wide, 16)
+        open_set._form(seen, wide, store())
 
 
 def test_a_batch_too_large_for_the_memory_says_what_to_lower(monkeypatch):

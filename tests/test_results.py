@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from realfake import results
+from realfake import pictured, results
 from realfake.resources import Cluster, Synthesis, Where
 from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Study, Subset, Trial
 from realfake.store import Store
@@ -55,7 +55,7 @@ def test_copies_are_measured_where_something_fresh_is_left_to_compare_with(made)
 
 def test_held_out_images_are_spread_over_a_sorted_source(made):
     _file, where = made
-    fresh = results._held_out(Store(where.store), Subset(of=DIGITS, size=40))
+    fresh = pictured._held_out(Store(where.store), Subset(of=DIGITS, size=40))
     assert len(fresh) == results.COPY_IMAGES
     assert np.bincount(fresh.labels, minlength=10).min() > 80
 

@@ -20,6 +20,7 @@ from realfake.spec import (
     ClosedSet,
     Dataset,
     DetectionRecipe,
+    LatentPrior,
     OpenSet,
     Pool,
     Pretrained,
@@ -132,7 +133,7 @@ PRETRAINED = Pretrained(real=Subset(of=tiny.TRAIN, size=30, seed=9))
         lambda real: BestOf(
             generator=ClosedSet(real=real), critic=Trial(real=tiny.real(), test=tiny.TEST, recipe=RECIPE)
         ),
-        lambda real: OpenSet(base=PRETRAINED, real=real),
+        lambda real: OpenSet(base=PRETRAINED, like=tiny.TRAIN),
     ],
 )
 def test_a_pipeline_that_has_seen_more_than_its_half_is_refused(leak):
@@ -173,7 +174,7 @@ def test_images_of_another_data_set_may_be_seen_by_all():
     other = Dataset(name="mnist")
 
     def make(real, index):
-        generator = OpenSet(base=Pretrained(real=Subset(of=other, size=30)), real=real)
+        generator = OpenSet(base=Pretrained(real=Subset(of=other, size=30)), real=real, prior=LatentPrior())
         return Trial(synthetic=(Subset(of=Pool(generator=generator), size=50),), test=tiny.TEST, recipe=RECIPE)
 
     assert len(audit(make=make).trials) == 8

@@ -31,7 +31,7 @@ def import_digits(root, n_train=300, n_test=200) -> Store:
         part = digits().take(rows)
         with store.making(dataset) as (folder, result):
             samples.write_table(samples.to_table(part.images, part.labels, part.ids), folder / "0.parquet")
-            result |= {"classes": list(part.classes), "n": len(part)}
+            result |= {"classes": list(part.classes), "n": len(part), "pixels": 8, "channels": 1}
     return store
 
 

@@ -53,7 +53,11 @@ def pipeline():
 
 
 def open_set(**fields) -> OpenSet:
-    return OpenSet(**{"base": BASE, "real": tiny.real(50), "prompts": WORDS, **fields})
+    """Return a pipeline of digits; one that sees real images sees fifty."""
+    words = fields.get("prompts", WORDS)
+    sees = fields.get("visual") or fields.get("prior") or words.captions
+    wanted = {"real": tiny.real(50)} if sees else {} if "lora" in fields else {"like": tiny.TRAIN}
+    return OpenSet(**{"base": BASE, "prompts": words, **wanted, **fields})
 
 
 def pool(generator=None, **fields) -> Pool:

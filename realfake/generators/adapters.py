@@ -5,6 +5,7 @@ How adapters are trained is in ``lora`` and ``alignment_loop``.
 """
 
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +129,11 @@ def _load(pipeline: Any, folder: Path, name: str) -> None:
     try:
         held = load_file(folder / WEIGHTS)
         options = {"network_alphas": None, "adapter_name": name, "_pipeline": pipeline}
-        pipeline.load_lora_into_unet(held, unet=pipeline.unet, **options)
-        if any(key.startswith("text_encoder.") for key in held):  # diffusers warns where there is nothing for it
-            pipeline.load_lora_into_text_encoder(held, text_encoder=pipeline.text_encoder, **options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are meant to be
+            pipeline.load_lora_into_unet(held, unet=pipeline.unet, **options)
+            if any(key.startswith("text_encoder.") for key in held):  # diffusers warns where there is nothing for it
+                pipeline.load_lora_into_text_encoder(held, text_encoder=pipeline.text_encoder, **options)
     except (RuntimeError, ValueError, KeyError) as error:
         raise SpecError(
             f"{folder / WEIGHTS} does not fit this pipeline ({str(error).splitlines()[0]}); attach it to the base that "

@@ -88,7 +88,8 @@ def _classes(generator: ClosedSet | OpenSet, store: Store) -> tuple[str, ...]:
     subset = real_of(generator)
     if subset is None:
         assert isinstance(generator, OpenSet)
-        return generator.prompts.names
+        assert generator.like is not None
+        return load_dataset(store, generator.like).classes
     return load_dataset(store, subset.of).classes  # type: ignore[arg-type]
 
 
@@ -125,7 +126,7 @@ def _classifier(
         if images.shape[1:] != (height, width, channels):
             raise SpecError(
                 f"BestOf.critic was tested on images of {(height, width, channels)} (height, width, channels), and "
-                f"these are {images.shape[1:]}; give a critic of the same Dataset, or OpenSet(pixels={height})"
+                f"these are {images.shape[1:]}; give a critic of the same Dataset, or Dataset(pixels={height})"
             )
         seen = Images.on(torch.device(device), Samples(images, labels, labels, classes), model, False)
         probabilities = model(seen.plain(0, len(seen))).float().softmax(dim=1).cpu().numpy()

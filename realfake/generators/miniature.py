@@ -17,7 +17,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import nn
 
-from realfake.generators.pipelines import FOLDER, assembled, needs_transformers
+from realfake.generators.pipelines import FOLDER, assembled, needs_transformers, quiet
 from realfake.samples import seed_of
 from realfake.values import SpecError, Value, at_least, nearest
 
@@ -180,6 +180,7 @@ def save(parts: Parts, folder: Path) -> None:
         },
         "a miniature",
     )
+    quiet()
     pipeline.save_pretrained(folder / FOLDER, safe_serialization=True)
     parts.tokenizer.backend_tokenizer.model.save(str(folder / FOLDER / "tokenizer"))  # vocab.json and merges.txt too
     for whole in (parts.clip, parts.tokenizer, extractor):

@@ -60,7 +60,7 @@ def load(
     pipeline = pipelines.load_pipeline(generator.base, store, weights, device)
     subset = real_of(generator)
     real = load_samples(store, subset) if subset else None
-    classes = real.classes if real else generator.prompts.names
+    form = _form(generator, real, store)
     loaded_encoder = visual.encoder_of(pipeline, generator.visual, weights) if generator.visual else None
     adapters = store.folder(generator.lora) if generator.lora else None
     if generator.lora is not None and adapters is not None:
@@ -74,20 +74,23 @@ def load(
         generator,
         pipeline,
         adapters,
-        classes,
-        *_size(generator, real, side),
+        *form,
         real,
         _captions(generator, store, real),
         loaded_encoder,
     )
 
 
-def _size(generator: OpenSet, real: Samples | None, side: int) -> tuple[int, int]:
-    """Return side and channels of the images: those asked for, else those of the real ones, else the pipeline's."""
-    height, width, channels = real.images.shape[1:] if real is not None else (side, side, 3)
+def _form(generator: OpenSet, real: Samples | None, store: Store) -> tuple[tuple[str, ...], int, int]:
+    """Return classes, side and channels of the images: those of the real ones, or of the data set ``like``."""
+    if real is None:
+        assert generator.like is not None
+        facts = (store.record(generator.like) or {"result": {}})["result"]
+        return tuple(facts["classes"]), facts["pixels"], facts["channels"]
+    height, width, channels = real.images.shape[1:]
     if height != width:
         raise SpecError(f"OpenSet.real: images of {height}×{width}, and pipelines make squares; give Dataset(pixels=…)")
-    return generator.pixels or height, {"as real": channels, "grey": 1, "colour": 3}[generator.channels]
+    return real.classes, height, channels
 
 
 def _captions(generator: OpenSet, store: Store, real: Samples | None) -> tuple[str, ...] | None:

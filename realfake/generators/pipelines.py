@@ -55,6 +55,7 @@ def load_pipeline(
 def open_folder(folder: Path) -> Any:
     """Return the pipeline in a folder of diffusers' format, on the CPU. Raises PipelineError, which names the file."""
     needs_transformers()
+    quiet()
     kinds, (_, variant) = parts_of(folder), files_of(folder)
     parts = {part: _part(folder / part, LIBRARIES.get(part, "transformers"), kinds[part], variant) for part in kinds}
     return assembled(parts, str(folder))
@@ -88,6 +89,15 @@ def needs_transformers() -> None:
     """Raise PipelineError where transformers, whose text encoders pipelines use, is not installed."""
     if importlib.util.find_spec("transformers") is None:
         raise PipelineError("open-set generators need transformers for their prompts; type: uv sync --extra openset")
+
+
+def quiet() -> None:
+    """Keep the libraries' progress bars, one for every part of a pipeline, off the terminal."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    of_diffusers.disable_progress_bar()
+    of_transformers.disable_progress_bar()
 
 
 def facts(pipeline: Any) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class AnchorFree(nn.Module):
         for name, values in zip(("mean", "std"), statistics, strict=True):
             self.register_buffer(name, 255 * values.view(1, -1, 1, 1), persistent=False)
         if frozen:
-            self.body.requires_grad_(False)
+            self.body.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "AnchorFree":
         """Train the head; a frozen body stays in evaluation mode, with its running statistics."""
