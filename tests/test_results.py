@@ -56,7 +56,7 @@ def test_copies_are_measured_where_something_fresh_is_left_to_compare_with(made)
 def test_held_out_images_are_spread_over_a_sorted_source(made):
     _file, where = made
     fresh = pictured._held_out(Store(where.store), Subset(of=DIGITS, size=40))
-    assert len(fresh) == results.COPY_IMAGES
+    assert len(fresh) == pictured.COPY_IMAGES
     assert np.bincount(fresh.labels, minlength=10).min() > 80
 
 
