@@ -104,9 +104,9 @@ def check(study: Study, store: Store) -> None:
 def _check_subset(subset: Subset, facts: dict[str, Any]) -> None:
     assert isinstance(subset.of, Dataset)
     name, n, classes = f"{subset.of.name!r} ({subset.of.split})", facts["n"], len(facts["classes"])
-    wanted = subset.size if subset.half is None else 2 * subset.size  # half of those that are audited
-    if wanted > n:
-        raise SpecError(f"Subset(size={subset.size}) takes {wanted} images and {name} has {n}; ask for {n} or fewer")
+    most = n if subset.half is None else n // 2  # half of those that are audited
+    if subset.size > most:
+        raise SpecError(f"Subset(size={subset.size}): {name} has {n} images; ask for {most} or fewer")
     if subset.size < classes and "n_objects" not in facts:  # images of a detection set hold any number of classes
         raise SpecError(
             f"Subset(size={subset.size}): {name} has {classes} classes, so some would have no image; "
