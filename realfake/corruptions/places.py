@@ -6,6 +6,7 @@ in pixels), and returns such an image, not clipped yet. Not here: what changes p
 
 import io
 import math
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -70,7 +71,8 @@ def zoom_blur(x: Array, random: np.random.Generator, end: float, step: float) ->
     total = x.copy()
     for factor in factors:
         scale = np.array([1 / factor, 1 / factor, 1])
-        total += affine_transform(x, scale, tuple(centre * (1 - scale)), order=1, mode="nearest")
+        offset: Any = centre * (1 - scale)  # one a dimension, which its declared type forgets
+        total += affine_transform(x, scale, offset, order=1, mode="nearest")
     return total / (len(factors) + 1)
 
 

@@ -23,7 +23,7 @@ from realfake import generators
 from realfake.alignment import LatentPrior
 from realfake.generators import miniature, pipelines
 from realfake.samples import image_seeds, pool_labels
-from realfake.spec import OpenSet, Pool
+from realfake.spec import Pool
 from realfake.store import Store
 from tests import tiny, tiny_open_set
 
@@ -49,7 +49,7 @@ def cpu_seconds(work) -> float:
 
 def compared(store, prior, batch, steps, repeats) -> dict[str, float]:
     """Images a second of ours and of theirs, and the median of the ratios of neighbouring runs."""
-    generator = OpenSet(base=tiny_open_set.BASE, real=tiny.real(50), prompts=tiny_open_set.WORDS, prior=prior)
+    generator = tiny_open_set.open_set(**({"prior": prior} if prior else {}))
     pool = Pool(generator=generator, guidance=GUIDANCE, sampling_steps=steps, solver="ddim")
     loaded = generators.load_generator(generator, store)
     labels, seeds = pool_labels(pool, 0, batch, np.ones(10, int)), image_seeds(pool, 0, batch)
@@ -58,8 +58,9 @@ def compared(store, prior, batch, steps, repeats) -> dict[str, float]:
         whole = StableDiffusionImg2ImgPipeline(**whole.components, requires_safety_checker=False)
         whole.set_progress_bar_config(disable=True)
     texts = [f"a photo of a {tiny_open_set.NAMES[label]}" for label in labels]
-    real = pipelines.to_pixels(loaded.real.images[:batch], 16)
-    begins = {"image": real, "strength": prior.strength} if prior else {}
+    begins = {}
+    if prior:
+        begins = {"image": pipelines.to_pixels(loaded.real.images[:batch], 16), "strength": prior.strength}
 
     def ours():
         generators.sample(loaded, pool, labels, seeds, range(batch))
