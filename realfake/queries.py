@@ -72,7 +72,7 @@ def _made(source: Study | str | Path, store: str, where: Where | None) -> list[d
     from realfake.store import Store
 
     asked = source if isinstance(source, Study) else studyfile.read(source).study
-    return records.table(asked.trials, Store(store or (where or Where()).store))
+    return records.table(records.counted(asked), Store(store or (where or Where()).store))
 
 
 def curves(

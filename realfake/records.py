@@ -29,12 +29,12 @@ from realfake.spec import (
     OpenSet,
     Pretrained,
     Study,
-    Subset,
     Translation,
     Trial,
     address,
     external_budget,
     fitted_on,
+    real_budget,
     root_generator,
 )
 from realfake.store import Store
@@ -82,20 +82,33 @@ def tried_on(study: Study) -> tuple[Evaluation, ...]:
     return tuple(evaluation for evaluation in study.evaluations if evaluation.on not in validated)
 
 
+def counted(study: Study) -> tuple[Trial, ...]:
+    """Return the trials that answer how much images are worth: not the shadow models of an audit.
+
+    Those are trained on halves of a set, some of whose labels may be wrong on purpose, so they are no replicates. A
+    study of nothing else still shows them; they have no ladder, so no equivalent is read off it.
+    """
+    shadows = {t for t in study.trials if any(s.half is not None or s.canaries for s in real_budget(t))}
+    return tuple(t for t in study.trials if t not in shadows) or study.trials
+
+
 def groups(study: Study) -> set[str]:
     """Return the recipes that the table of a study names: those of its trials, on each of several test sets.
 
     Those in images of the tested domain are not among them.
     """
-    names = set(recipes(study.trials).values())
-    tests = {trial.test for trial in study.trials} | {evaluation.on for evaluation in tried_on(study)}
+    trials = counted(study)
+    names = set(recipes(trials).values())
+    tests = {trial.test for trial in trials} | {evaluation.on for evaluation in tried_on(study)}
     return {f"{name} on {test_name(test)}" for name in names for test in tests} if len(tests) > 1 else names
 
 
 def of_study(study: Study, store: Store) -> list[dict[str, Any]]:
     """Return the table of a study."""
-    pairs = _pairs(study.trials, store, study.trials, tried_on(study))
-    more = (row for choice in study.choices for row in chosen(choice, pairs, arms(study.trials), store))
+    trials = counted(study)
+    evaluations = (evaluation for evaluation in tried_on(study) if evaluation.of in set(trials))
+    pairs = _pairs(trials, store, trials, evaluations)
+    more = (row for choice in study.choices for row in chosen(choice, pairs, arms(trials), store))
     return [*(row for _, row in pairs), *more]
 
 
@@ -168,16 +181,11 @@ def sizes(trial: Trial) -> dict[str, Any]:
         "n_real": trial.n_real,
         "n_synthetic": trial.n_synthetic,
         "n_generator": max((real.size for real in seen), default=0),
-        "subset_seed": _draw(subset) if subset else 0,
+        "subset_seed": subset.seed if subset else 0,
         "generator_seed": fitted[0] if fitted else 0,
         "pool_seed": pools[0].seed if pools else 0,
         "trial_seed": trial.seed,
     }
-
-
-def _draw(subset: Subset) -> int:
-    """Return what tells one draw of real images from another: the seed, and of the halves of an audit which one."""
-    return subset.seed if subset.half is None else 1_000_000 + 1000 * subset.seed + subset.half
 
 
 def _fitted(generator: Generator) -> ClosedSet | Translation | Lora | Pretrained | None:

