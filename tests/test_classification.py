@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from realfake.samples import Samples
 from realfake.spec import External, Recipe, SpecError
-from realfake.tasks import batches, classification
+from realfake.tasks import batches, classification, course
 from realfake.tasks.models import WeightsError, build_model, pixel_statistics
 
 
@@ -47,7 +47,7 @@ def test_a_certain_mistake_costs_a_finite_number_of_nats_and_an_absent_class_has
 
 
 def test_the_learning_rate_rises_for_a_twentieth_and_falls_to_nothing():
-    rates = [classification.learning_rate(step, 100, 2.0) for step in range(100)]
+    rates = [course.learning_rate(step, 100, 2.0) for step in range(100)]
     assert rates[4] == 2.0 == max(rates)
     assert rates[:5] == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0])
     assert rates[4:] == sorted(rates[4:], reverse=True)

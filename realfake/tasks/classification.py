@@ -4,9 +4,6 @@ Which rows a step sees is in ``batches``, which network in ``models``; which sam
 is the caller's business (``training``). Nothing here selects anything on the test set.
 """
 
-import json
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +19,14 @@ from realfake.samples import Samples, seed_of
 from realfake.spec import Trial, address
 from realfake.tasks import other_classes
 from realfake.tasks.batches import Batch, batch, plan
+from realfake.tasks.course import Course, diverged
 from realfake.tasks.models import build_model, pixel_statistics
 from realfake.values import SpecError
 
 CLIP = 1e-7  # a probability of 0 for the true class would make the cross-entropy of the whole test set infinite
-HISTORY_LINES = 100
 TEST_BATCH = 256
-WARM_UP = 0.05
 
-__all__ = ["build_model", "learning_rate", "metrics", "train"]
+__all__ = ["build_model", "metrics", "train"]
 
 
 def metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -48,14 +44,6 @@ def metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         "per_class_error": [float(of_class.mean()) if len(of_class) else None for of_class in by_class],
         "n_test": len(labels),
     }
-
-
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Return the rate of a step: linear up over the first 5 % of ``steps``, then a cosine down to 0 at ``steps``."""
-    rising = max(1, math.ceil(WARM_UP * steps))
-    if step < rising:
-        return peak * (step + 1) / rising
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
 
 
 def train(
@@ -96,19 +84,12 @@ def train(
     optimizer = torch.optim.AdamW(learner.parameters(), lr=0.0, weight_decay=recipe.weight_decay, fused=True)
     network = accelerator.prepare(torch.compile(learner) if training.compile else learner)
     labels = torch.from_numpy(samples.labels).to(device)
-    losses = torch.zeros(schedule.steps, device=device)
-    every = math.ceil(schedule.steps / HISTORY_LINES)
-    history: list[dict[str, Any]] = []
-    real_seen = reported = 0
 
     learner.train()
-    started = time.perf_counter()
+    course = Course(schedule, accelerator, report)
     for step in range(schedule.steps):
-        rate = learning_rate(step, schedule.steps, recipe.learning_rate)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         whole = batch(schedule, step, pixels)
-        real_seen += int((whole.rows < n_real).sum())
+        course.begin(optimizer, step, whole.rows)
         part = whole.slice(accelerator.process_index, workers)
         rows = torch.from_numpy(part.rows).to(device)
         logits = network(images.seen(part) if features is None else features[rows])
@@ -117,31 +98,17 @@ def train(
         optimizer.zero_grad()
         loss.backward()  # accelerate's own looks for packages on disk every step (0.4 ms); bf16 needs no scaling
         optimizer.step()
-        losses[step] = loss.detach()  # stays on the device: reading it every step would stall a GPU
-        if (step + 1) % every == 0 or step + 1 == schedule.steps:
-            since = accelerator.reduce(losses[reported : step + 1], "mean")
-            if not since.isfinite().all():
-                return {"status": "diverged", "step": reported + int((~since.isfinite()).nonzero()[0]) + 1}
-            reported = step + 1
-            history.append({"step": reported, "loss": float(since.mean()), "learning_rate": rate})
-            report({**history[-1], "done": reported, "total": schedule.steps, "examples_seen": schedule.span(step)[1]})
-    seconds = time.perf_counter() - started
+        if result := course.end(step, loss):
+            return result
 
     if not accelerator.is_main_process:
         return {}
     probabilities = predict(model, Images.on(device, test, model, training.channels_last), accelerator)
     if not np.isfinite(probabilities).all():
-        return {"status": "diverged", "step": schedule.steps}
-    _write(folder, model, history, probabilities, test)
-    return {
-        "status": "ok",
-        **metrics(probabilities, test.labels),
-        "steps": schedule.steps,
-        "examples_seen": schedule.examples,
-        "real_examples_seen": real_seen,
-        "train_seconds": seconds,
-        "examples_per_second": schedule.examples / seconds,
-    }
+        return diverged(schedule.steps)
+    course.write(folder)
+    _write(folder, model, probabilities, test)
+    return {"status": "ok", **metrics(probabilities, test.labels), **course.spent()}
 
 
 def evaluate(
@@ -265,11 +232,10 @@ def _features(model: Any, images: Images, accelerator: Any) -> torch.Tensor:
         return torch.cat([model.forward_head(body, pre_logits=True).float() for body in bodies])
 
 
-def _write(folder: Path, model: nn.Module, history: list[dict], probabilities: np.ndarray, test: Samples) -> None:
+def _write(folder: Path, model: nn.Module, probabilities: np.ndarray, test: Samples) -> None:
     from safetensors.torch import save_file
 
     save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
-    (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
     _write_predictions(folder, probabilities, test.ids, test.labels)
 
 

@@ -4,9 +4,6 @@ Which rows a step sees is in ``batches``, how in ``views``, which network in ``d
 detections in ``detection_measures``. Nothing here selects anything on the test set.
 """
 
-import json
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,8 @@ from realfake.resources import Training
 from realfake.samples import Samples, seed_of
 from realfake.spec import DetectionRecipe, Trial, address
 from realfake.tasks.batches import plan
-from realfake.tasks.classification import HISTORY_LINES, learning_rate
 from realfake.tasks.comparable_distances import true_medians
+from realfake.tasks.course import Course, diverged
 from realfake.tasks.detection_measures import measures
 from realfake.tasks.detectors import build_detector, load_detector, save_detector
 from realfake.tasks.feature_gaussians import population_of, read_gaussian, read_population, write_population
@@ -67,21 +64,14 @@ def train(
     learned = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=0.0, weight_decay=recipe.weight_decay, fused=True)
     network = accelerator.prepare(torch.compile(model) if training.compile else model)
-    losses = torch.zeros(schedule.steps, device=device)
-    every = math.ceil(schedule.steps / HISTORY_LINES)
-    history: list[dict[str, Any]] = []
-    real_seen = reported = 0
 
     model.train()
-    started = time.perf_counter()
+    course = Course(schedule, accelerator, report)
     with accelerator.autocast():
         known = frozen_maps(model, scenes, schedule)
     for step in range(schedule.steps):
-        rate = learning_rate(step, schedule.steps, recipe.learning_rate)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         whole = view(schedule, step, recipe.augment)
-        real_seen += int((whole.rows < n_real).sum())
+        course.begin(optimizer, step, whole.rows)
         part = whole.slice(accelerator.process_index, workers)
         among = (scenes.truth(whole), workers) if workers > 1 else None
         targets = model.targets(scenes.truth(part), torch.from_numpy(part.weights), scenes.size, device, among)
@@ -90,30 +80,15 @@ def train(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses[step] = loss.detach()  # stays on the device: reading it every step would stall a GPU
-        if (step + 1) % every == 0 or step + 1 == schedule.steps:
-            since = accelerator.reduce(losses[reported : step + 1], "mean")
-            if not since.isfinite().all():
-                return {"status": "diverged", "step": reported + int((~since.isfinite()).nonzero()[0]) + 1}
-            reported = step + 1
-            history.append({"step": reported, "loss": float(since.mean()), "learning_rate": rate})
-            report({**history[-1], "done": reported, "total": schedule.steps, "examples_seen": schedule.span(step)[1]})
-    seconds = time.perf_counter() - started
+        if result := course.end(step, loss):
+            return result
 
     if not all(bool(weight.isfinite().all()) for weight in learned):
-        return {"status": "diverged", "step": schedule.steps}
+        return diverged(schedule.steps)
     if not accelerator.is_main_process:
         return {}
-    (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history))
-    return {
-        "status": "ok",
-        **_judge(model, trial, samples, n_real, test, folder),
-        "steps": schedule.steps,
-        "examples_seen": schedule.examples,
-        "real_examples_seen": real_seen,
-        "train_seconds": seconds,
-        "examples_per_second": schedule.examples / seconds,
-    }
+    course.write(folder)
+    return {"status": "ok", **_judge(model, trial, samples, n_real, test, folder), **course.spent()}
 
 
 def evaluate(
