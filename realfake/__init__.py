@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from realfake.hypotheses import wang_claims as wang_claims
     from realfake.intervals import Interval as Interval
     from realfake.laws import LAWS as LAWS
+    from realfake.likeness import fidelities as fidelities
     from realfake.planning.plans import Costs as Costs
     from realfake.planning.plans import plan as plan
     from realfake.privacy import lira as lira
     from realfake.privacy import membership as membership
     from realfake.progressive import ptl as ptl
+    from realfake.queries import audits as audits
     from realfake.queries import curves as curves
     from realfake.queries import trials as trials
     from realfake.representation.closeness import average_precision_t2t as average_precision_t2t
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from realfake.spec import Distances as Distances
     from realfake.spec import Evaluation as Evaluation
     from realfake.spec import External as External
+    from realfake.spec import Fidelity as Fidelity
     from realfake.spec import LatentPrior as LatentPrior
     from realfake.spec import Lora as Lora
     from realfake.spec import Matching as Matching
@@ -82,19 +85,31 @@ _HOME = {
     "hypotheses": ("Claim", "wang_claims"),
     "intervals": ("Interval",),
     "laws": ("LAWS",),
+    "likeness": ("fidelities",),
     "statistics.matched_pairs": ("wang",),
     "planning.plans": ("Costs", "plan"),
     "privacy": ("lira", "membership"),
     "progressive": ("ptl",),
-    "queries": ("curves", "trials"),
+    "queries": ("audits", "curves", "trials"),
     "representation.distances": ("train2test",),
     "resources": ("Where",),
     "shadows": ("shadow_models",),
     "spec": (
         *("Adaptive", "Audit"),
         *("BestOf", "Captions", "Choice", "ClosedSet", "Dataset", "DetectionRecipe", "DistanceRule"),
-        *("Distances", "Evaluation", "External", "LatentPrior", "Lora", "Matching", "OpenSet", "Pool", "Pretrained"),
-        *("Procedural", "Prompts", "Recipe", "Relabel", "Repeat", "Study", "Subset", "Translation", "Trial"),
+        *("Distances", "Evaluation", "External", "Fidelity", "LatentPrior", "Lora", "Matching", "OpenSet", "Pool"),
+        *(
+            "Pretrained",
+            "Procedural",
+            "Prompts",
+            "Recipe",
+            "Relabel",
+            "Repeat",
+            "Study",
+            "Subset",
+            "Translation",
+            "Trial",
+        ),
         *("VisualGuidance", "address", "real_budget"),
     ),
     "store": ("Store",),

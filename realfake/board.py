@@ -191,7 +191,7 @@ class Board:
 
     def _diverged(self, name: str) -> None:
         """Fail what stands on a fit, or on a critic, that diverged; a diverged trial by itself is a result."""
-        if not name.startswith(("trial-", "evaluation-", "audit-")):
+        if not name.startswith(("trial-", "evaluation-", "audit-", "fidelity-")):
             self._fail(name, DIVERGED)
         for pool, thing in self.needs.pools.items():
             if _critic(thing) == name and self.needs.shards[pool]:

@@ -32,10 +32,31 @@ def check_translation(spec: Any, rendered: bool) -> None:
         raise SpecError('Translation: weights=External(name=…) and translator="sd-img2img" go together; give both')
 
 
+def check_token(lora: Any) -> None:
+    """Refuse a ``Lora`` whose learned word is no word, is not asked for, or leaves other switches without effect."""
+    if not lora.token:
+        return
+    if lora.token.split() != [lora.token] or any(sign in lora.token for sign in "{},"):
+        raise SpecError(f'Lora.token: {lora.token!r} is not one word; choose one such as "<style>"')
+    if lora.text_encoder and not lora.rank:
+        raise SpecError("Lora.text_encoder: with rank=0 there is no adapter for it; leave it out, or give a rank")
+    _holds("Lora", lora.prompts, lora.token)
+
+
+def _holds(kind: str, prompts: Any, token: str) -> None:
+    if lost := [text for text in prompts.templates if token not in text.split()]:
+        raise SpecError(
+            f"{kind}.prompts: the template {lost[0]!r} does not hold the learned word {token!r}, which has no effect "
+            'there; write it as a word of its own, such as "a photo of a {} in ' + token + '"'
+        )
+
+
 def check_open_set(spec: Any) -> None:
     """Refuse an ``OpenSet`` whose parts do not fit together."""
     if spec.lora is not None and spec.lora.base != spec.base:
         raise SpecError("OpenSet.lora was fitted to another base; give OpenSet and Lora the same base=…")
+    if spec.lora is not None and spec.lora.token:
+        _holds("OpenSet", spec.prompts, spec.lora.token)
     uses = bool(spec.visual or spec.prior or spec.prompts.captions)
     if uses and spec.real is None:
         raise SpecError("OpenSet: visual guidance, a latent prior and captions are of real images; give real=Subset(…)")
@@ -91,6 +112,16 @@ def _is_half_of(seen: Any, on: Any) -> bool:
     return seen.half is not None and dataclasses.replace(seen, size=2 * seen.size, half=None) == on
 
 
+def check_fidelity(fits: bool, boxes: bool) -> None:
+    """Refuse to compare what is no pool with what is no real data (``fits``), or by a detector (``boxes``)."""
+    if not fits:
+        raise SpecError(
+            "Fidelity compares synthetic with real images; give of=Subset(of=Pool(…)), real=Subset(of=Dataset(…))"
+        )
+    if boxes:
+        raise SpecError("Fidelity.space and classifier: a detector tells no classes; give trials with recipe=Recipe(…)")
+
+
 def check_choice(spec: Any, boxes: set[bool]) -> None:
     """Refuse a ``Choice`` among too few, or by what its candidates do not measure; ``boxes``: which are detectors."""
     if len({address(trial) for trial in spec.candidates}) < 2:
@@ -116,6 +147,9 @@ def check_tried(study: Any) -> None:
     known = {address(trial) for trial in study.trials}
     if lost := [address(a.of) for a in study.audits if address(a.of) not in known]:
         raise SpecError(f"Study {study.name!r} audits {lost[0]}, which is none of its trials; add that trial too")
+    pools = {part.of for trial in study.trials for part in trial.synthetic}
+    if lost := [address(f.of.of) for f in study.fidelities if f.of.of not in pools]:
+        raise SpecError(f"Study {study.name!r} measures {lost[0]}, which none of its trials uses; leave that out")
     if lost := [address(e.of) for e in study.evaluations if address(e.of) not in known]:
         raise SpecError(f"Study {study.name!r} evaluates {lost[0]}, which is none of its trials; add that trial too")
 

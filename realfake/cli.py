@@ -115,15 +115,8 @@ def status(study: str, where: Where, as_json: bool) -> None:
 
     file, store = _read(study, where), Store(where.store)
     found = results.state((file.study,), store)
-    lacking = sum(
-        map(
-            len,
-            needs(
-                (*file.study.trials, *file.study.evaluations, *file.study.audits), store, verify=False
-            ).shards.values(),
-        )
-    )
-    of = sum(len(shards_of(size)) for size in results.volumes(file.study.trials).values())
+    lacking = sum(map(len, needs(file.study.wanted, store, verify=False).shards.values()))
+    of = sum(len(shards_of(size)) for size in results.volumes(file.study.wanted).values())
     found["shard"] = {"made": of - lacking, "of": of}
     if as_json:
         click.echo(json.dumps(found))
@@ -245,8 +238,10 @@ def curves(
 @click.argument("address")
 @where_options
 def show(address: str, where: Where) -> None:
-    """Print the record of the made thing whose address begins with ADDRESS."""
-    click.echo(json.dumps(Store(where.store).show(address), indent=1))
+    """Print the record of the made thing whose address begins with ADDRESS; of a pool, how its images were drawn."""
+    from realfake import pool_facts
+
+    click.echo(json.dumps(pool_facts.shown(Store(where.store), address), indent=1))
 
 
 @command("realfake new --images photos/ --out studies/photos.py")
@@ -340,3 +335,6 @@ def _dry_run(file: studyfile.StudyFile, where: Where) -> None:
 
 def _with(value: Value, **changes: Any) -> Any:
     return type(value)(**{**{f.name: getattr(value, f.name) for f in fields(value)}, **changes})
+
+
+from realfake import remote as remote  # noqa: E402 - adds its verbs, which are made like these

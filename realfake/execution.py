@@ -53,7 +53,7 @@ def _round(study: Study, store: Store, where: Where, on_event: Callable[[Event],
     """Make what the trials of a study need and lack."""
     import_datasets(study, store, where, on_event)
     check(study, store)
-    lacking = needs((*study.trials, *study.evaluations, *study.audits), store)
+    lacking = needs(study.wanted, store)
     if lacking.nothing:
         return None
     if where.cluster.address == "none":
@@ -248,4 +248,4 @@ def dry_run(study: Study, where: Where) -> Needs:
     store = Store(where.store)
     import_datasets(study, store, where, lambda event: None)
     check(study, store)
-    return needs((*study.trials, *study.evaluations, *study.audits), store)
+    return needs(study.wanted, store)

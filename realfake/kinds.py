@@ -7,7 +7,7 @@ Real subsets, pools, trials and studies are in ``spec``, which also gives these 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from realfake.alignment import LatentPrior, Matching, Prompts, VisualGuidance
-from realfake.checks import check_open_set, check_translation
+from realfake.checks import check_open_set, check_token, check_translation
 from realfake.graph import Spec
 from realfake.outside import Dataset, External
 from realfake.values import SpecError, at_least, within
@@ -149,6 +149,8 @@ class Lora(Spec):
     ``steps`` optimizer steps of ``batch_size`` images; ``scope`` one adapter for all classes, or one for each;
     ``alpha`` scales the update by alpha / rank (0: alpha = rank); ``snr_gamma`` weighs time steps by min(SNR, γ) / SNR
     (Hang et al. 2023; None: equally); ``caption_dropout`` is the share of examples without words, for guidance.
+    ``token`` is a new word such as "<style>" whose embedding is learned with the adapters, or alone with ``rank`` 0
+    (textual inversion, Gal et al. 2022): every template of the prompts, and of the OpenSet that draws, must hold it.
     """
 
     made: ClassVar = "record"
@@ -157,6 +159,7 @@ class Lora(Spec):
     prompts: Prompts = Prompts()
     visual: VisualGuidance | None = None
     matching: Matching | None = None
+    token: str = ""
     rank: int = 4
     alpha: float = 0.0
     scope: Literal["data set", "class"] = "data set"
@@ -172,7 +175,8 @@ class Lora(Spec):
 
     def check(self) -> None:
         _real(self)
-        at_least(self, rank=1, alpha=0, steps=1, batch_size=1)
+        at_least(self, rank=0 if self.token else 1, alpha=0, steps=1, batch_size=1)
+        check_token(self)
         within(self, 0, 1, "caption_dropout")
 
 

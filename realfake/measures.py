@@ -79,7 +79,11 @@ OF_ALL = {
     **{"n_test": "test images", "real_budget": "real budget", "external_budget": "external budget"},
     "seconds": "seconds",
 }
-_OF_CLASSIFIERS = {**{name: RESPONSES[name] for name in OF_CLASSIFIERS}, **OF_OTHER_CLASSES}
+_OF_CLASSIFIERS = {
+    **{name: RESPONSES[name] for name in OF_CLASSIFIERS},
+    "top5_error": "top-5 error",  # among more than five classes
+    **OF_OTHER_CLASSES,
+}
 WORDS: dict[str, str] = {**_OF_CLASSIFIERS, **OF_DETECTORS, **OF_ALL}
 BY_COUNT = frozenset({*_RAW, *_OF_OBJECTS, *_RANKED, "ranked_spread_relative", "distance_expected"})
 SHARES = frozenset({*_PRECISIONS, *_CLOSENESS, *(name for name in WORDS if "error" in name)})  # within [0, 1]

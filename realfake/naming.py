@@ -93,7 +93,8 @@ def _kind(generator: Generator) -> str:
             some = "random" if generator.candidates < generator.virtual.size else "all"
             return f"{'PTL' if generator.distances else some} {generator.translator}"
         case OpenSet():
-            parts = {"lora": generator.lora, "matching": generator.lora and generator.lora.matching}
+            lora = generator.lora
+            parts = {"lora": lora and lora.rank, "token": lora and lora.token, "matching": lora and lora.matching}
             parts |= {"visual": generator.visual, "prior": generator.prior, "captions": generator.prompts.captions}
             return " + ".join(["open-set", *(name for name, part in parts.items() if part)])
         case BestOf():
@@ -152,8 +153,12 @@ def _plain(value: Value, skip: tuple[str, ...]) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    """Return a setting as text; of one that has fields itself those that differ from their defaults, or "on"."""
+    """Return a setting as text; of one that has fields itself those that differ from their defaults, or "on".
+
+    What is made of a draw (captions of it, say) is no setting: it would make every replicate an arm of its own.
+    """
     if not isinstance(value, Value):
         return str(value).lower() if value is None else str(value)
     changed = {name: getattr(value, name) for name in differing(value)}
-    return " ".join(f"{k}={address(v) if isinstance(v, Spec) else v}" for k, v in changed.items()) or "on"
+    plain = {k: v for k, v in changed.items() if isinstance(v, External) or not isinstance(v, Spec)}
+    return " ".join(f"{k}={v.name if isinstance(v, External) else v}" for k, v in plain.items()) or "on"

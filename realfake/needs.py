@@ -15,6 +15,7 @@ from realfake.spec import (
     Dataset,
     Distances,
     Evaluation,
+    Fidelity,
     Lora,
     Pool,
     Pretrained,
@@ -41,7 +42,7 @@ class Needs:
     fits: dict[str, Fitted]
     pools: dict[str, Sharded]
     shards: dict[str, set[int]]
-    evaluations: dict[str, Evaluation | Audit] = field(default_factory=dict)
+    evaluations: dict[str, Evaluation | Audit | Fidelity] = field(default_factory=dict)
 
     @property
     def nothing(self) -> bool:
@@ -84,9 +85,9 @@ def needs(specs: Iterable[Spec], store: Store, verify: bool = True) -> Needs:
             todo += spec.synthetic
             if not store.record(spec):
                 found.trials[address(spec)] = spec
-        elif isinstance(spec, Evaluation | Audit) and not store.record(spec):
+        elif isinstance(spec, Evaluation | Audit | Fidelity) and not store.record(spec):
             found.evaluations[address(spec)] = spec
-            todo.append(spec.of)
+            todo += foundations(spec)
         elif isinstance(spec, Fitted) and address(spec) not in found.fits and not store.record(spec):
             found.fits[address(spec)] = spec
             todo += foundations(spec)
@@ -100,6 +101,8 @@ def foundations(spec: Spec) -> tuple[Spec, ...]:
             return spec.synthetic
         case Evaluation() | Audit():
             return (spec.of,)
+        case Fidelity():
+            return (spec.of, *spec.judges)
         case Translation():
             virtual = root_generator(spec.virtual.of.generator)  # type: ignore[union-attr]
             return (virtual, *filter(None, [spec.distances]), *_rounds_before(spec))

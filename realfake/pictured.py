@@ -7,20 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from realfake import records
+from realfake import pool_facts, records
 from realfake.samples import SHARD_ROWS, load, load_dataset, shard_name
 from realfake.spec import (
     ClosedSet,
     Dataset,
     Distances,
+    Fidelity,
     Generator,
     OpenSet,
     Pool,
     Relabel,
+    Spec,
     Subset,
     Translation,
     Trial,
     address,
+    fitted_on,
     order,
     real_of,
     root_generator,
@@ -32,14 +35,15 @@ COPY_IMAGES = 1024  # held-out real images whose distances set the scale of copi
 SHEET_COLUMNS = 8
 
 
-def volumes(trials: tuple[Trial, ...]) -> dict[Pool | Distances, int]:
-    """Return the largest volume of everything sharded that the trials stand on.
+def volumes(wanted: tuple[Spec, ...]) -> dict[Pool | Distances, int]:
+    """Return the largest volume of everything sharded that trials, or what is measured beside them, stand on.
 
     Virtual images that are chosen without distances are drawn one by one, and no shard of them is made.
     """
     largest: dict[Pool | Distances, int] = {}
-    held = order(trials)
+    held = order(wanted)
     parts = [part for spec in held if isinstance(spec, Trial) for part in spec.synthetic]
+    parts += [spec.of for spec in held if isinstance(spec, Fidelity)]
     ranked = [spec for spec in held if isinstance(spec, Translation) and spec.distances]
     for part in (*parts, *(part for spec in ranked for part in (spec.virtual, spec.distances) if part)):
         if isinstance(part.of, Pool | Distances):
@@ -79,6 +83,30 @@ def copy_rates(file: StudyFile, store: Store) -> list[dict[str, Any]]:
         made = load(store, Subset(of=pool, size=size)).images
         rate = copy_rate(made, load(store, real).images, fresh)
         found.append({"arm": names[address(trial)], "n_real": n_real, "seed": root_seed(pool), **rate})
+    return found
+
+
+def drawn(file: StudyFile, store: Store) -> list[dict[str, Any]]:
+    """Return how the images of every pool were drawn whose shards say so, with its arm and how many are used."""
+    names = records.arms(file.study.trials)
+    arm = {address(part.of): names[address(t)] for t in file.study.trials for part in t.synthetic}
+    pools = [(address(pool), size) for pool, size in volumes(file.study.trials).items() if address(pool) in arm]
+    told = [(name, size, pool_facts.of_pool(store, name)) for name, size in pools]
+    return [{"arm": arm[name], "pool": name, "images": size, **facts} for name, size, facts in told if facts]
+
+
+def fidelities(file: StudyFile, store: Store) -> list[dict[str, Any]]:
+    """Return the facts of every ``Fidelity`` of a study that is made, with the arm of its pool and whose images it
+    was fitted on."""
+    names, trials = records.arms(file.study.trials), file.study.trials
+    arm = {part.of: names[address(t)] for t in trials for part in t.synthetic}
+    found = []
+    for spec in file.study.fidelities:
+        record = store.record(spec)
+        if record and record["result"]["status"] == "ok" and isinstance(spec.of.of, Pool):
+            seen = max((real.size for real in fitted_on(spec.of.of.generator)), default=0)
+            place = {"arm": arm[spec.of.of], "pool": address(spec.of.of), "n_generator": seen}
+            found.append({**place, **{k: v for k, v in record["result"].items() if k not in ("status", "environment")}})
     return found
 
 

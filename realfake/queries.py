@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realfake import tracking
+from realfake import pool_facts, tracking
 from realfake.responses import PRINTED, RESPONSES, measured
 from realfake.spec import Study
 from realfake.values import nearest
@@ -30,6 +30,7 @@ TRIAL_COLUMNS = (
     *("subset_seed", "generator_seed", "pool_seed", "trial_seed"),
     *PRINTED,
     *("n_test", "real_budget", "external_budget", "budget", "status", "seconds", "address"),
+    *pool_facts.COLUMNS,
 )
 
 
@@ -46,8 +47,8 @@ def trials(
     ``where``, or ./store), or an MLflow tracking URI, which alone is read: all its studies, or the one named by
     ``study``. Both give the same numbers. Columns: sizes, arm, recipe, the seed of every noise, the responses that any
     trial has (error and cross_entropy, or those of a detector; NaN where it diverged), n_test, real and external budget
-    in images, the budget of the recipe, status, seconds, address; first ``study`` where a URI has several. Raises
-    StudyError, StoreError or TrackingError.
+    in images, the budget of the recipe, status, seconds, address, and what is known of how synthetic images were drawn
+    (``pool_facts``); first ``study`` where a URI has several. Raises StudyError, StoreError or TrackingError.
     """
     import pandas as pd
 
@@ -61,9 +62,10 @@ def trials(
 
 
 def _with_measured(table: pd.DataFrame) -> pd.DataFrame:
-    """The table without the responses that it holds no number of."""
+    """The table without the responses, and what of drawing images, that it holds nothing of."""
     kept = measured(name for name in RESPONSES if len(table[name].dropna()))
-    return table.drop(columns=[name for name in RESPONSES if name not in kept])
+    untold = [name for name in pool_facts.COLUMNS if not len(table[name].dropna())]
+    return table.drop(columns=[*(name for name in RESPONSES if name not in kept), *untold])
 
 
 def _made(source: Study | str | Path, store: str, where: Where | None) -> list[dict[str, Any]]:
@@ -73,6 +75,25 @@ def _made(source: Study | str | Path, store: str, where: Where | None) -> list[d
 
     asked = source if isinstance(source, Study) else studyfile.read(source).study
     return records.table(records.counted(asked), Store(store or (where or Where()).store))
+
+
+def audits(*, uri: str, study: str | None = None, all: bool = False) -> pd.DataFrame:
+    """Return what attacks on membership reached, a row an attack, read from MLflow alone: one study, or all of them.
+
+    Columns: study, arm, recipe, population, attack, how many models, examples and decisions about non-members, and with
+    ``_low`` and ``_high`` the AUC, the best balanced accuracy and the true-positive rates ``tpr_at_0.001`` and
+    ``tpr_at_0.01`` (shares; where one is NaN ``_said`` says why), notes, and the digest of the audits. ``all`` adds
+    superseded ones. Raises TrackingError for an unknown study, and QueryError where no audit is mirrored.
+    """
+    import pandas as pd
+
+    rows = tracking.attack_rows(uri, study, all=all)
+    if not rows:
+        raise QueryError(
+            f"MLflow at {uri} has no audit of {study or 'any study'}; run `realfake track` on a study with audits=…"
+        )
+    order = ["study", "digest", "recipe", "arm", "population", "attack"]
+    return pd.DataFrame(rows).sort_values(order, kind="stable", ignore_index=True)
 
 
 def curves(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from realfake import pool_facts
 from realfake.naming import REAL_ONLY as REAL_ONLY
 from realfake.naming import arms as arms
 from realfake.naming import pools_of as pools_of
@@ -40,6 +41,7 @@ from realfake.spec import (
 from realfake.store import Store
 
 OF_DETECTORS = ("average_precision", "ap_t2t", "distance_", "distribution_gap", "rho_", "n_population")
+OF_SOME_CLASSIFIERS = ("top5_error",)  # of more than five classes, see tasks.classification
 OF_OTHER_CLASSES = ("n_classes_shared", "error_masked", "error_full", "error_own_masked")  # see tasks.other_classes
 Pair = tuple[Trial, dict[str, Any]]  # a trial, and its row
 Tried = tuple[Trial, Dataset, dict[str, Any]]  # the same, with the test set between them
@@ -217,7 +219,8 @@ def _measured(trial: Trial, record: dict[str, Any]) -> dict[str, Any]:
         "status": result["status"],
         "address": record["address"],
         "seconds": record["seconds"],
-        **{name: result[name] for name in OF_OTHER_CLASSES if name in result},
+        **{name: result[name] for name in (*OF_SOME_CLASSIFIERS, *OF_OTHER_CLASSES) if name in result},
+        **pool_facts.in_columns(result.get("pools") or ()),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from realfake import records, tracking
 from realfake.pictured import contact_sheet as contact_sheet
-from realfake.pictured import copy_rates, volumes
+from realfake.pictured import copy_rates, drawn, fidelities, volumes
 from realfake.privacy import kept_membership
 from realfake.resources import Where
 from realfake.samples import SHARD_ROWS, shard_made, shard_name
@@ -125,16 +125,17 @@ def _budget(recipe: Recipe) -> str:
 def facts(file: StudyFile, store: Store, copy_rates: list[dict[str, Any]], uri: str = "") -> dict[str, Any]:
     """Return what the report says beside the numbers: data and licences, copies, stages, environments, commands."""
     trials = file.study.trials
-    tried = (*file.study.evaluations, *file.study.audits)
-    made = [store.record(spec) for spec in (*trials, *tried)]
+    made = [store.record(spec) for spec in file.study.wanted]
     return {
         "study": file.study.name,
         "question": file.question,
         "data": [_data(spec, store) for spec in order([file.study]) if isinstance(spec, Dataset)],
         "copy_rates": copy_rates,
+        "drawn": drawn(file, store),
         "environments": _environments(trials, store),
         "membership": kept_membership(file.study, store),
-        "stages": _stages(trials, tried, store),
+        "fidelity": fidelities(file, store),
+        "stages": _stages(file.study.wanted, store),
         "missing": sum(record is None for record in made),
         "diverged": sum(record is not None and record["result"]["status"] == "diverged" for record in made),
         "commands": {
@@ -168,15 +169,16 @@ def _environments(trials: tuple[Trial, ...], store: Store) -> list[dict[str, Any
     return [{**entry, "arms": sorted(entry["arms"]), "volumes": sorted(entry["volumes"])} for entry in found.values()]
 
 
-def _stages(trials: tuple[Trial, ...], tried: tuple[Spec, ...], store: Store) -> list[dict[str, Any]]:
+def _stages(wanted: tuple[Spec, ...], store: Store) -> list[dict[str, Any]]:
     """Sum the seconds that the things of a study took to make, by kind, over all processes."""
     seconds: dict[str, list[float]] = {"datasets": [], "generators": [], "shards": [], "trials": []}
     seconds["evaluations"] = []
     names = {"dataset": "datasets", "trial": "trials", "evaluation": "evaluations", "audit": "evaluations"}
-    for spec in order((*trials, *tried)):
+    names["fidelity"] = "evaluations"
+    for spec in order(wanted):
         if spec.made == "record" and (record := store.record(spec)):
             seconds[names.get(spec.kind, "generators")].append(record["seconds"])
-    for pool, size in volumes(trials).items():
+    for pool, size in volumes(wanted).items():
         paths = [store.folder(pool) / shard_name(first) for first in range(0, size, SHARD_ROWS)]
         seconds["shards"] += [shard_made(path).get("seconds", 0.0) for path in paths if path.is_file()]
     return [{"stage": k, "things": len(v), "seconds": sum(v)} for k, v in seconds.items() if v]
@@ -220,7 +222,9 @@ def mirror(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis: 
     """
     store = Store(where.store)
     proof = store.study_folder(file.study.name) / "tracked.json"
+    members = kept_membership(file.study, store)
     key = {"uri": where.tracking_uri(), "digest": digest(rows, file.study)}
+    key |= {"attacks": members["key"]} if members else {}
     if _kept(proof) == key:
         return None
     import pandas as pd
@@ -236,6 +240,7 @@ def mirror(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis: 
         uri=where.tracking_uri(),
         artifacts=store.study_folder(file.study.name),
         datasets=tracked_datasets(file, store),
+        membership=members,
     )
     write_whole(proof, json.dumps(key))
     return counts

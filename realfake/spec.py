@@ -13,7 +13,7 @@ from realfake.alignment import LatentPrior as LatentPrior
 from realfake.alignment import Matching as Matching
 from realfake.alignment import Prompts as Prompts
 from realfake.alignment import VisualGuidance as VisualGuidance
-from realfake.checks import check_audit, check_canaries, check_choice, check_choices, check_tried
+from realfake.checks import check_audit, check_canaries, check_choice, check_choices, check_fidelity, check_tried
 from realfake.effects import Effect
 from realfake.graph import Spec as Spec
 from realfake.graph import address as address
@@ -210,6 +210,32 @@ class Audit(Spec):
         return next(subset for subset in real_budget(self.of) if subset.of == self.on.of)
 
 
+class Fidelity(Spec):
+    """How the first images of a pool relate to real ones: every measure of ``fidelity`` that can be taken.
+
+    ``real`` are those compared with, as a rule what the generator was fitted on; what is left of their data set, which
+    nothing of the pool has seen, says what real images give (at most as many as of the pool). ``space`` is "pixels", a
+    timm name with its weights, or a trial, whose network's features are taken; ``classifier``, a trial of real images,
+    adds recognisability. ``seed`` draws permutations and resamples.
+    """
+
+    made: ClassVar = "record"
+    of: Subset
+    real: Subset
+    space: str | Trial = "pixels"
+    classifier: Trial | None = None
+    seed: int = 0
+
+    def check(self) -> None:
+        fits = isinstance(self.of.of, Pool) and isinstance(self.real.of, Dataset)
+        check_fidelity(fits, any(isinstance(trial.recipe, DetectionRecipe) for trial in self.judges))
+
+    @property
+    def judges(self) -> tuple[Trial, ...]:
+        """The trials whose networks look at the images."""
+        return tuple(trial for trial in (self.space, self.classifier) if isinstance(trial, Trial))
+
+
 class Choice(Spec):
     """The best of several trials by validation data: what one would have used, as if it were one trial.
 
@@ -231,6 +257,7 @@ class Study(Spec):
     trials: tuple[Trial, ...]
     evaluations: tuple[Evaluation, ...] = ()
     audits: tuple[Audit, ...] = ()
+    fidelities: tuple[Fidelity, ...] = ()
     choices: tuple[Choice, ...] = ()
     claims: tuple[Claim, ...] = ()
     effects: tuple[Effect, ...] = ()
@@ -251,6 +278,11 @@ class Study(Spec):
         check_claims(self.name, self.claims, set(cells))
         if self.adaptive:
             check_adaptive(self.name, self.adaptive, cells)
+
+    @property
+    def wanted(self) -> tuple[Trial | Evaluation | Audit | Fidelity, ...]:
+        """All that is asked to be made: trials, and what is measured beside them."""
+        return (*self.trials, *self.evaluations, *self.audits, *self.fidelities)
 
 
 # --------------------------------------------------------------------------------------------- addresses and the graph

@@ -22,7 +22,7 @@ from typing import Any
 from realfake.spec import Spec, address
 from realfake.values import Value, differing, fields, full_fields
 
-RECORD = "record.json"
+RECORD, ANNOUNCED = "record.json", "spec.json"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
@@ -67,20 +67,23 @@ class Store:
         return record
 
     def show(self, prefix: str) -> dict[str, Any]:
-        """Return the record whose address begins with ``prefix``; raises StoreError if none or several do."""
-        found = self.find(prefix)
+        """Return the record, or of an endless thing what announced it, whose address begins with ``prefix``.
+
+        Raises StoreError if none or several do.
+        """
+        found = sorted({*self.find(prefix), *self.find(prefix, ANNOUNCED)})
         if len(found) != 1:
             what = f"{len(found)} things" if found else "nothing"
             hint = f": {', '.join(found[:5])}; type more of it" if found else f" in {self.root}"
             raise StoreError(f"{what} with an address that begins with {prefix!r}{hint}")
-        return self._read(found[0]) or {}
+        return self._read(found[0]) or self._read(found[0], ANNOUNCED) or {}
 
-    def find(self, prefix: str = "") -> list[str]:
+    def find(self, prefix: str = "", told_by: str = RECORD) -> list[str]:
         """Return the sorted addresses of made things that begin with ``prefix``: one listing, then a look at each."""
         if not self.root.is_dir():
             return []
         names = sorted(e.name for e in os.scandir(self.root) if e.name.startswith(prefix) and "-" in e.name)
-        return [name for name in names if (self.root / name / RECORD).is_file()]
+        return [name for name in names if (self.root / name / told_by).is_file()]
 
     @contextlib.contextmanager
     def making(self, spec: Spec) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -133,7 +136,7 @@ class Store:
 
         Raises StoreError when it was announced with other field values.
         """
-        path = self.folder(spec) / "spec.json"
+        path = self.folder(spec) / ANNOUNCED
         try:
             _same_fields(spec, json.loads(path.read_text()))
         except FileNotFoundError:
@@ -143,14 +146,14 @@ class Store:
                 raise explain(error, self.root) from error
         return path.parent
 
-    def _read(self, name: str) -> dict[str, Any] | None:
+    def _read(self, name: str, file: str = RECORD) -> dict[str, Any] | None:
         try:
-            return json.loads((self.root / name / RECORD).read_text())
+            return json.loads((self.root / name / file).read_text())
         except FileNotFoundError:
             return None
         except json.JSONDecodeError as error:
             path = self.root / name
-            raise StoreError(f"{path / RECORD} is not JSON ({error}); remove the folder {path} and run again") from None
+            raise StoreError(f"{path / file} is not JSON ({error}); remove the folder {path} and run again") from None
 
     def _into_place(self, scratch: Path, folder: Path) -> None:
         try:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from realfake import generators
+from realfake import generators, pool_facts
 from realfake.objects import Objects
 from realfake.samples import RENDERED, class_counts, from_tables, image_seeds, pool_labels
 from realfake.shards import (
@@ -90,6 +90,7 @@ class Maker:
         self._pool = ""
         self._loaded: Any = None
         self._counts = np.zeros(0)
+        self._drawn: dict[str, Any] = {}
 
     def make(self, pool: Pool | Distances, first: int) -> Made:
         """Make one shard, unless it is there, and return what it is. The file appears whole, by a rename."""
@@ -99,7 +100,8 @@ class Maker:
             self._load(pool)
             table = self._table(pool, first)
             try:
-                write_table(table, path, {**self.environment, "seconds": time.monotonic() - started})
+                made = {**self.environment, "seconds": time.monotonic() - started, pool_facts.DRAWN: self._drawn}
+                write_table(table, path, made)
             except OSError as error:
                 raise explain(error, self.store.root) from error
         made = {"address": address(pool), "first": first, "rows": SHARD_ROWS, "digest": shard_digest(path)}
@@ -119,10 +121,11 @@ class Maker:
         if isinstance(pool, Distances):
             from realfake.tasks import nearness
 
-            self._loaded = nearness.load(pool, self.store, self.device)
+            self._loaded, self._drawn = nearness.load(pool, self.store, self.device), {}
         else:
             self._loaded = generators.load_generator(pool.generator, self.store, self.device, self.weights)
             self._counts = class_counts(self.store, pool)
+            self._drawn = generators.facts(self._loaded, pool, self.store)
         self._pool = address(pool)
 
     def _table(self, pool: Pool | Distances, first: int) -> Any:

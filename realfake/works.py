@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from realfake import samples
+from realfake import pool_facts, samples
 from realfake.classes import shared
 from realfake.resources import Training
 from realfake.samples import Samples
@@ -19,6 +19,7 @@ from realfake.spec import (
     ClosedSet,
     DetectionRecipe,
     Evaluation,
+    Fidelity,
     Lora,
     Pool,
     Pretrained,
@@ -36,7 +37,7 @@ from realfake.store import Store, StoreError
 from realfake.values import SpecError
 
 Report = Callable[[dict[str, Any]], None]
-Trained = ClosedSet | Translation | Pretrained | Lora | Captions | Trial | Evaluation | Audit  # made in a lane
+Trained = ClosedSet | Translation | Pretrained | Lora | Captions | Trial | Evaluation | Audit | Fidelity  # in a lane
 Work = Callable[[Path], dict[str, Any]]  # writes files into a folder and returns the result; its inputs are loaded
 SIZES = ("n_real", "n_added", "n_synthetic", "n_generator", "real_budget", "external_budget")  # facts of a trial
 
@@ -55,6 +56,8 @@ def work_of(
             return _evaluation_work(spec, store, accelerator, training, weights)
         case Audit():
             return _audit_work(spec, store, accelerator, training, weights)
+        case Fidelity():
+            return _fidelity_work(spec, store, accelerator, weights)
         case Translation():
             return _translation_work(spec, store, report, accelerator, weights)
         case ClosedSet() | Pretrained() | Lora() | Captions():
@@ -140,7 +143,7 @@ def _evaluation_work(
 ) -> Work:
     """Load another test set, and return what tries a trial's model on it; of one that diverged there is nothing."""
     record = _made(spec, store)
-    facts = {key: record["result"].get(key) for key in (*SIZES, "budget")}
+    facts = {key: record["result"].get(key) for key in (*SIZES, "budget", "pools")}
     if record["result"]["status"] == "diverged":
         return lambda folder: {"status": "diverged", "step": record["result"]["step"], **facts}
     on = samples.load(store, spec.on)
@@ -164,6 +167,20 @@ def _audit_work(spec: Audit, store: Store, accelerator: Any, training: Training,
         options = {"accelerator": accelerator, "training": training, "weights": weights}
         _task(spec.of).evaluate(store.folder(spec.of), spec.of, on, folder, **options)
         return {"status": "ok", "n_audited": len(on), "canaries": spec.on.canaries}
+
+    return work
+
+
+def _fidelity_work(spec: Fidelity, store: Store, accelerator: Any, weights: Mapping[str, Path]) -> Work:
+    """Return what measures a pool beside real images; of one whose judge diverged nothing is measured."""
+    records = [store.record(judge) for judge in spec.judges]
+    for record in (record for record in records if record and record["result"]["status"] == "diverged"):
+        step = record["result"]["step"]
+        return lambda folder: {"status": "diverged", "step": step}
+    from realfake.fidelity import pools
+
+    def work(folder: Path) -> dict[str, Any]:
+        return {"status": "ok", **pools.measured(spec, store, weights=weights, device=str(accelerator.device))}
 
     return work
 
@@ -237,6 +254,7 @@ def _facts(trial: Trial, store: Store) -> dict[str, Any]:
         "real_budget": distinct_images(real_budget(trial), store),
         "external_budget": external_budget(trial),
         "budget": trial.recipe.budget,
+        "pools": [_pool(part, store) for part in trial.synthetic],
         "shards": [shard for part in trial.synthetic for shard in _shards(part, store)],
     }
 
@@ -253,6 +271,10 @@ def distinct_images(subsets: Iterable[Subset], store: Store) -> int:
 
 def _pools(trial: Trial) -> list[Pool]:
     return [part.of for part in trial.synthetic if isinstance(part.of, Pool)]
+
+
+def _pool(part: Subset, store: Store) -> dict[str, Any]:
+    return {"pool": address(part.of), "images": part.size, **pool_facts.of_pool(store, address(part.of))}
 
 
 def _shards(part: Subset, store: Store) -> list[dict[str, str]]:

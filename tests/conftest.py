@@ -28,3 +28,12 @@ def digits_store(tmp_path_factory):
     for dataset in (DIGITS, DIGITS_TEST):
         import_dataset(dataset, store)
     return store
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Return how many processes share the tests, file by file: several for the whole suite, else this one alone.
+
+    Faults, clusters and benchmarks want the machine to themselves, and a file or two are quicker without a start.
+    """
+    whole = config.args_source is config.ArgsSource.TESTPATHS and "not faults" in config.option.markexpr
+    return min(4, os.cpu_count() or 1) if whole else 0

@@ -14,7 +14,7 @@ from realfake import generators  # noqa: E402
 from realfake.datasets import import_dataset  # noqa: E402
 from realfake.generators import best_of, pipelines  # noqa: E402
 from realfake.samples import class_counts, image_seeds, load_dataset, pool_labels  # noqa: E402
-from realfake.spec import BestOf, Dataset, External  # noqa: E402
+from realfake.spec import BestOf, Dataset, External, address  # noqa: E402
 from realfake.store import StoreError  # noqa: E402
 from realfake.tasks.models import build_model  # noqa: E402
 from realfake.values import SpecError  # noqa: E402
@@ -130,8 +130,20 @@ def test_every_candidate_has_its_own_seed_and_the_first_ones_stay():
     assert [row[0] for row in drawn_seeds] == [best_of.candidate_seeds([5], j)[0] for j in range(4)]
 
 
-def test_what_it_costs_is_said():
-    assert best_of.facts(BestOf(generator=open_set(), k=4, critic=CRITIC))["candidates_per_kept"] == 4
+def test_what_it_costs_and_whose_real_images_leak_is_said(critic):
+    seen = tiny.trial(seed=81)
+    with store().making(seen) as (_, result):
+        result |= {"status": "ok", "real_budget": 50}
+    by_trial = best_of.facts(BestOf(generator=open_set(), k=4, critic=seen), store())
+    assert by_trial == {
+        **{"candidates_per_kept": 4, "chosen_by": "class consistency", "critic": address(seen)},
+        **{"critic_real_budget": 50, "critic_external_budget": 0},
+    }
+    clip = BestOf(generator=open_set(), k=2, by="clip score", critic=tiny_open_set.BASE)
+    found = best_of.facts(clip, store())
+    assert (found["critic_real_budget"], found["critic_external_budget"]) == (0, 20)
+    unknown = BestOf(generator=open_set(), by="clip score", critic=External(name="a-clip"))
+    assert best_of.facts(unknown, store())["critic_external_budget"] is None
 
 
 def test_critics_that_do_not_fit_are_refused(critic):

@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from realfake import datasets, samples
-from realfake.alignment import Captions
+from realfake import datasets, naming, samples
+from realfake.alignment import Captions, Prompts
 from realfake.folders import fingerprint
+from realfake.kinds import OpenSet, Pretrained
 from realfake.samples import joined, load
 from realfake.shards import encode
 from realfake.sources import DatasetError
-from realfake.spec import Dataset, External, Subset
+from realfake.spec import Dataset, External, Pool, Recipe, Subset, Trial
 from realfake.store import Store
 from realfake.values import SpecError
 
@@ -221,3 +222,16 @@ def test_a_model_that_is_not_there_says_how_to_bring_it(tmp_path, monkeypatch):
     monkeypatch.setitem(WEIGHTS, "blip", tmp_path / "nowhere")
     with pytest.raises(SpecError, match="hf download Salesforce/blip-image-captioning-base"):
         fit(Captions(of=OF, model=External(name="blip")), some(), tmp_path)
+
+
+def test_captions_of_each_draw_make_no_arm_of_their_own():
+    digits = Dataset(name="digits"), Dataset(name="digits", split="test")
+
+    def trial(seed):
+        real = Subset(of=digits[0], size=50, seed=seed)
+        base = Pretrained(real=Subset(of=Dataset(name="mnist5k"), size=100))
+        generator = OpenSet(base=base, real=real, prompts=Prompts(captions=Captions(of=real)))
+        images = Subset(of=Pool(generator=generator, seed=seed), size=100)
+        return Trial(real=real, synthetic=(images,), test=digits[1], recipe=Recipe(examples_seen=100), seed=seed)
+
+    assert len(set(naming.arms(tuple(trial(seed) for seed in range(3))).values())) == 1

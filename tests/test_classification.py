@@ -27,14 +27,16 @@ def rows_of(plan):
 
 
 def test_metrics_are_those_of_scikit_learn():
-    from sklearn.metrics import accuracy_score, log_loss
+    from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
     random = np.random.default_rng(0)
-    probabilities = random.dirichlet(np.ones(5), size=300)
-    labels = random.integers(0, 5, size=300)
+    probabilities = random.dirichlet(np.ones(8), size=300)
+    labels = random.integers(0, 8, size=300)
     found = classification.metrics(probabilities, labels)
     assert found["error"] == pytest.approx(1 - accuracy_score(labels, probabilities.argmax(1)))
     assert found["cross_entropy"] == pytest.approx(log_loss(labels, probabilities), rel=1e-6)
+    assert found["top5_error"] == pytest.approx(1 - top_k_accuracy_score(labels, probabilities, k=5))
+    assert "top5_error" not in classification.metrics(probabilities[:, :5], labels.clip(max=4))
     assert found["n_test"] == 300
     weights = np.bincount(labels) / 300
     assert np.dot(found["per_class_error"], weights) == pytest.approx(found["error"])

@@ -199,6 +199,20 @@ def test_every_corruption_changes_small_and_larger_images_and_keeps_their_form(k
         assert corrupt(images[..., :1], IDS[:4], f"{kind}-4").shape == (4, side, side, 1)
 
 
+def test_captions_stay_with_their_images(tmp_path):
+    store, said = Store(tmp_path), [f"a digit, number {i}" for i in range(20)]
+    part, clean = tiny.digits().take(slice(0, 20)), Dataset(name="said", split="test")
+    with store.making(clean) as (folder, result):
+        table = samples.to_table(part.images, part.labels, part.ids, captions=said)
+        samples.write_table(table, folder / "0.parquet")
+        result |= {"classes": list(part.classes), "n": 20, "pixels": 8, "channels": 1}
+    spoilt = dataclasses.replace(clean, corruption="brightness-2")
+    import_dataset(spoilt, store)
+    found = samples.load(store, spoilt)
+    assert found.captions == tuple(said)
+    assert not np.array_equal(found.images, part.images)
+
+
 def test_grey_images_have_no_saturation():
     with pytest.raises(DatasetError, match="grey images have no saturation"):
         corrupt(grey(9), IDS, "saturate-2")

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from realfake import generators
-from realfake.generators import closed_set
+from realfake.generators import closed_set, fitting
 from realfake.generators.closed_set import Loaded
 from realfake.generators.denoiser import SIGMA_DATA, Denoiser, guided, precondition
 from realfake.generators.networks import NETWORKS, Network, network_for
@@ -221,8 +221,8 @@ def interrupted_average(average, parameters, update=closed_set.EMAModel.step):
 def test_an_interrupted_fit_resumes_to_the_same_bits(tmp_path, accelerator, monkeypatch, where):
     spec, events = tiny.closed_set(steps=12, flip=True), []
     fit(spec, tmp_path / "undisturbed", accelerator)
-    monkeypatch.setattr(closed_set, "REPORT_SECONDS", 0.0)
-    monkeypatch.setattr(closed_set, "CHECKPOINT_SECONDS", 0.0 if where == "inside an update" else 1e9)
+    monkeypatch.setattr(fitting, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0 if where == "inside an update" else 1e9)
     with monkeypatch.context() as patch:
         if where == "inside an update":
             patch.setattr(closed_set.EMAModel, "step", interrupted_average)

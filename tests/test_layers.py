@@ -28,8 +28,9 @@ LAYERS = [
         "alignment",
         "kinds",
         "shadows",
+        "likeness",
     },
-    {"store", "samples", "shards", "objects", "resources", "intervals", "columns", "studyfile", "laws"},
+    {"store", "samples", "shards", "objects", "resources", "intervals", "columns", "studyfile", "laws", "pool_facts"},
     {
         *("annotations", "datasets", "sources", "folders", "generators", "tasks", "fidelity", "naming", "records"),
         *("privacy", "scaffold", "statistics", "planning", "aerial", "detections", "representation", "syn2real"),
@@ -43,10 +44,10 @@ LAYERS = [
         *("tracking", "answers", "queries", "listing", "results", "pictured", "detector_facts", "purchasing"),
         *("report", "tables", "headline", "flat_rows"),
     },
-    {"progress", "cli", "__init__", "__main__"},
+    {"progress", "cli", "__init__", "__main__", "submission", "jobs", "remote", "arrival"},
 ]
 HEAVY = {
-    "ray": {"synthesis", "training", "sweep", "session", "execution"},
+    "ray": {"synthesis", "training", "sweep", "session", "execution", "jobs", "arrival"},
     "mlflow": {"tracking"},
     "torch": {"generators", "syn2real", "tasks", "synthesis", "training"},
     "accelerate": {"generators", "tasks", "training"},

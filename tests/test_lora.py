@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from realfake.alignment import Captions, Matching, Prompts, VisualGuidance
-from realfake.generators import Diverged, adapters, alignment_loop, alignment_material, lora, visual
+from realfake.generators import Diverged, adapters, alignment_loop, alignment_material, fitting, lora, visual
 from realfake.generators.pipelines import open_folder
 from realfake.kinds import Lora
 from realfake.outside import External
@@ -185,7 +185,7 @@ def test_a_fit_says_what_it_saw_and_trained(plain):
     folder, facts = plain
     assert (facts["n_generator"], facts["adapters"]) == (12, 1)
     assert facts["parameters"] == sum(weight.numel() for weight in weights_of(folder).values())
-    history = [json.loads(line) for line in (folder / lora.HISTORY).read_text().splitlines()]
+    history = [json.loads(line) for line in (folder / fitting.HISTORY).read_text().splitlines()]
     assert [line["step"] for line in history] == [1, 2, 3, 4, 5, 6]
     assert facts["final_loss"] == history[-1]["loss"]
     assert facts["seconds"] > 0
@@ -256,7 +256,7 @@ def test_an_adapter_learns_its_images(tmp_path):
     ids=["matching", "class", "text encoder"],
 )
 def test_a_fit_that_was_interrupted_ends_with_the_same_bits(tmp_path, monkeypatch, fields):
-    monkeypatch.setattr(alignment_loop, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(fitting, "REPORT_SECONDS", 0.0)
     made = spec(**fields)
     run(made, tmp_path / "whole")
 

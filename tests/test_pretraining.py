@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 
 from realfake.alignment import Captions, Prompts
-from realfake.generators import Diverged, miniature, pretraining, stages
+from realfake.generators import Diverged, fitting, miniature, pretraining, stages
 from realfake.generators.miniature import MINIATURES, Miniature, miniature_for, new_parts, new_tokenizer, standardise
 from realfake.generators.overlap import nearest, overlapping, thumbnails
 from realfake.generators.pipelines import open_folder, to_pixels
@@ -266,11 +266,11 @@ def test_every_stage_learns(tmp_path, accelerator):
         assert np.mean(losses[-5:]) < share * losses[0], stage
 
 
-@pytest.mark.parametrize("done", [2, 6, 11])
+@pytest.mark.parametrize("done", [2, 6, 11, 12])
 def test_a_fit_that_is_interrupted_in_any_stage_resumes_to_the_same_bits(
     tmp_path, accelerator, fitted, monkeypatch, done
 ):
-    monkeypatch.setattr(stages, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(fitting, "REPORT_SECONDS", 0.0)
     events = []
 
     def interrupting(event):
@@ -280,7 +280,7 @@ def test_a_fit_that_is_interrupted_in_any_stage_resumes_to_the_same_bits(
     with pytest.raises(KeyboardInterrupt):
         fit(pretrained(), tmp_path / "out", accelerator, interrupting, checkpoint=tmp_path / "kept")
     fit(pretrained(), tmp_path / "out", accelerator, events.append, checkpoint=tmp_path / "kept")
-    assert events[0]["done"] == done + 1
+    assert events[0]["done"] == done + 1 if done < 12 else not events  # of all its steps nothing is left to do
     files = [path for path in fitted[0].rglob("*") if path.is_file()]
     assert len([path for path in files if path.suffix == ".safetensors"]) == 5
     for path in files:

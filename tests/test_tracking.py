@@ -14,7 +14,9 @@ import pytest
 from mlflow import MlflowClient
 
 from realfake.intervals import Interval, withheld
-from realfake.queries import QueryError, curves
+from realfake.privacy import lira
+from realfake.privacy.curves import numbers
+from realfake.queries import QueryError, audits, curves
 from realfake.tracking import LiveLog, TrackingError, flat, track, ui_command
 from realfake.tracking.texts import TAG_CHARACTERS, joined, packed, split, unpacked
 
@@ -458,6 +460,50 @@ def test_closing_a_live_log_waits_no_longer_than_told(monkeypatch):
     live.close(timeout_seconds=0.3)
     assert time.monotonic() - started < 1
     hang.set()
+
+
+def attacked(arm, separation, models=16, n=400):
+    """Return attacks on random models that give their members away so much, as they are kept beside a study."""
+    random = np.random.default_rng(7)
+    member = np.stack([random.permutation(np.arange(n) % 2 == 0) for _ in range(models // 2)])
+    member = np.concatenate([member, ~member])
+    scores = random.normal(size=member.shape) + separation * member
+    told = {"arm": arm, "recipe": "test_resnet", "population": "ordinary examples", "draws": 20, "notes": ("few",)}
+    return [lira(scores, member, mode, **told).to_json() for mode in ("online", "threshold")]
+
+
+def test_attacks_on_membership_are_runs_and_come_back_from_mlflow_alone(uri):
+    kept = {"key": "a" * 64, "attacks": [*attacked("closed-set", 0.5), *attacked("real-only", 2.0)]}
+    assert mirrored(uri, "audit")["attacks_new"] == 0
+    with pytest.raises(QueryError, match="no audit of audit; run `realfake track`"):
+        audits(uri=uri, study="audit")
+    assert [mirrored(uri, "audit", membership=kept)["attacks_new"] for _ in range(2)] == [4, 0]
+    table = audits(uri=uri, study="audit")
+    names = ["arm", "attack"]
+    expected = pd.DataFrame([{**numbers(one), "study": "audit", "digest": "a" * 64} for one in kept["attacks"]])
+    expected = expected[list(table.columns)].sort_values(names, ignore_index=True)
+    pd.testing.assert_frame_equal(table.sort_values(names, ignore_index=True), expected)
+    auc = {tuple(line[name] for name in names): line["auc"] for line in table.to_dict("records")}
+    assert auc["real-only", "online LiRA, fixed variance"] > 0.85 > auc["closed-set", "online LiRA, fixed variance"]
+    found = runs(uri, "audit", "attack")
+    assert {tuple(run.data.params[name] for name in names): run.data.metrics["auc"] for run in found} == auc
+    assert {run.data.params["models"] for run in found} == {"16"}
+
+
+def test_a_rate_below_resolution_is_no_metric_and_later_audits_supersede(uri):
+    short = {"key": "b" * 64, "attacks": attacked("closed-set", 1.0, models=4, n=100)}
+    mirrored(uri, "later", membership=short)
+    assert all("tpr_at_0.001" not in run.data.metrics for run in runs(uri, "later", "attack"))
+    rare = audits(uri=uri, study="later")
+    assert rare["tpr_at_0.001"].isna().all()
+    assert rare["tpr_at_0.001_said"].str.contains("resolution").all()
+    assert (
+        mirrored(uri, "later", membership={**short, "key": "c" * 64, "attacks": short["attacks"][:1]})["attacks_new"]
+        == 1
+    )
+    assert audits(uri=uri, study="later")["digest"].tolist() == ["c" * 64]
+    assert len(audits(uri=uri, study="later", all=True)) == 3
+    assert len(curves(uri=uri, study="later"))
 
 
 def test_the_command_that_shows_the_curves():

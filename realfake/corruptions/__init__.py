@@ -64,8 +64,8 @@ def _one(image: np.ndarray, id: int, kind: str, strong: tuple[float, ...]) -> np
 def write(dataset: Dataset, store: Store, folder: Path, clean: dict[str, Any]) -> dict[str, Any]:
     """Corrupt the images of an imported data set into files of ``folder``; return the facts of the new record.
 
-    ``clean`` are the facts of the record without corruption; labels, ids, boxes and masks stay. Raises DatasetError
-    where boxes would no longer be where things are.
+    ``clean`` are the facts of the record without corruption; labels, ids, boxes, masks and captions stay. Raises
+    DatasetError where boxes would no longer be where things are.
     """
     whole = load_dataset(store, dataset.clean)
     kind = dataset.corruption.rpartition("-")[0]
@@ -77,7 +77,7 @@ def write(dataset: Dataset, store: Store, folder: Path, clean: dict[str, Any]) -
     for part, first in enumerate(range(0, len(whole), FILE_ROWS)):
         own = whole.take(slice(first, first + FILE_ROWS))
         images = corrupt(own.images, own.ids, dataset.corruption)
-        table = to_table(images, own.labels, own.ids, own.objects, own.masks, own.groups)
+        table = to_table(images, own.labels, own.ids, own.objects, own.masks, own.groups, own.captions)
         write_table(table, folder / f"part-{part:05d}.parquet")
     known = table_side(min(whole.images.shape[1:3]))
     return {**clean, "source": f"{clean.get('source', dataset.name)}; {dataset.corruption}, strength as at {known} px"}

@@ -5,23 +5,24 @@ What is measured is in ``comparison``, what a pool is worth in ``statistics``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from realfake.fidelity.comparison import compare_images
-from realfake.fidelity.feature_spaces import Space
+from realfake.fidelity.feature_spaces import Space, space_name
 from realfake.intervals import COVERAGE
 from realfake.samples import Samples, load, load_dataset, shard_name, shards_of
-from realfake.spec import Dataset, Pool, Study, Subset, Trial, address, real_of
+from realfake.spec import Dataset, Fidelity, Pool, Study, Subset, Trial, address, real_budget, real_of
 from realfake.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
 IMAGES = 2048  # of a pool, and held-out ones, unless asked otherwise
+COUNTS = ("n_real", "n_synthetic", "n_held_out")
 
 
 def compare_pools(
@@ -45,11 +46,10 @@ def compare_pools(
 
     tables = []
     for pool, subset, size in _made_pools(study, store):
-        fresh = _held_out(store, subset, min(size, images))
+        fresh = held_out(store, subset, min(size, images))
         made = Subset(of=pool, size=min(size, images, len(fresh) or images))
         options: dict[str, Any] = {"space": space, "classifier": classifier, "weights": weights, "device": device}
-        held_out = fresh if len(fresh) else None
-        table = compare_images(subset, made, held_out=held_out, store=store, seed=seed, **options)
+        table = compare_images(subset, made, held_out=fresh if len(fresh) else None, store=store, seed=seed, **options)
         names = {"pool": address(pool), "generator": pool.generator.kind, "n_generator": subset.size}
         tables.append(table.assign(**names))
     if not tables:
@@ -95,9 +95,25 @@ def _made_pools(study: Study, store: Store) -> Iterator[tuple[Pool, Subset, int]
             yield pool, real, size
 
 
-def _held_out(store: Store, real: Subset, count: int) -> Samples:
-    """Return at most ``count`` images of the dataset of a subset that are not in it, evenly spread."""
+def measured(
+    spec: Fidelity, store: Store, *, weights: Mapping[str, Path] | None = None, device: str = "cpu"
+) -> dict[str, Any]:
+    """Return what the record of a ``Fidelity`` keeps: ``space``, counts, and ``measures``, a row of ``compare_images``
+    each, without what it has no number of. Raises what ``compare_images`` raises."""
+    fresh = held_out(store, spec.real, spec.of.size, seen=real_budget(spec.of))
+    options = {"space": spec.space, "classifier": spec.classifier, "weights": weights, "device": device}
+    held = fresh if len(fresh) else None
+    table = compare_images(spec.real, spec.of, held_out=held, store=store, seed=spec.seed, **options)
+    counts = {name: int(table[name].iloc[0]) for name in COUNTS}
+    rows = table.drop(columns=list(COUNTS)).to_dict("records")
+    told = [{name: value for name, value in row.items() if value not in ("", None) and value == value} for row in rows]
+    return {"space": space_name(spec.space), **counts, "measures": told}
+
+
+def held_out(store: Store, real: Subset, count: int, seen: Iterable[Subset] = ()) -> Samples:
+    """Return at most ``count`` images of the dataset of a subset, evenly spread, that are not in it, nor ``seen``."""
     assert isinstance(real.of, Dataset)
     whole = load_dataset(store, real.of)
-    outside = np.flatnonzero(~np.isin(whole.ids, load(store, real).ids))
+    inside = [load(store, part).ids for part in (real, *seen) if part.of == real.of]
+    outside = np.flatnonzero(~np.isin(whole.ids, np.concatenate(inside)))
     return whole.take(outside[np.linspace(0, len(outside) - 1, min(count, len(outside))).astype(int)])

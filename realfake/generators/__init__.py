@@ -157,6 +157,32 @@ def draw(
     return _draw(pool.generator, loaded, pool, np.asarray(labels), seeds, indices)
 
 
+def facts(loaded: Any, pool: Pool, store: Store) -> dict[str, Any]:
+    """Return what is recorded of drawing from a pool: where sampling begins, what one image costs, who chose it.
+
+    ``unet_evaluations`` are those of one image of the pool, with all its candidates. Empty for kinds with nothing to
+    tell. ``loaded`` is as for ``sample``.
+    """
+    return _facts(pool.generator, loaded, pool, store)
+
+
+def _facts(generator: Generator, loaded: Any, pool: Pool, store: Store) -> dict[str, Any]:
+    match generator:
+        case OpenSet():
+            from realfake.generators import open_set
+
+            return open_set.facts(loaded, pool)
+        case Relabel():
+            return _facts(generator.generator, loaded.inner, pool, store)
+        case BestOf():
+            from realfake.generators import best_of
+
+            each = _facts(generator.generator, loaded.inner, pool, store)
+            cost = {"unet_evaluations": generator.k * each["unet_evaluations"]} if "unet_evaluations" in each else {}
+            return {**each, **cost, **best_of.facts(generator, store)}
+    return {}
+
+
 def _draw(
     generator: Generator, loaded: Any, pool: Pool, labels: np.ndarray, seeds: Sequence[int], indices: Sequence[int]
 ) -> Drawn:

@@ -4,15 +4,17 @@ Files have the format of diffusers' ``save_lora_weights``; a learned projection 
 How adapters are trained is in ``lora`` and ``alignment_loop``.
 """
 
+import contextlib
 import importlib.util
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
-from realfake.generators import visual
+from realfake.generators import pseudoword, visual
 from realfake.generators.alignment_loop import Student
 from realfake.kinds import Lora
 from realfake.values import SpecError
@@ -33,12 +35,15 @@ def new_student(spec: Lora, pipeline: Any, embedded: int) -> Student:
     from peft import LoraConfig
 
     settings: dict[str, Any] = {"r": spec.rank, "lora_alpha": spec.alpha or spec.rank}
-    unet, encoder = pipeline.unet, pipeline.text_encoder if spec.text_encoder else None
+    unet, encoder = pipeline.unet, pipeline.text_encoder if spec.text_encoder or spec.token else None
     if spec.precision == "bf16":
         unet.to(torch.bfloat16)  # the frozen weights; what is trained stays in fp32
-    unet.add_adapter(LoraConfig(**settings, target_modules=list(UNET_LAYERS)), ADAPTER)
-    if encoder is not None:
+    if spec.rank:
+        unet.add_adapter(LoraConfig(**settings, target_modules=list(UNET_LAYERS)), ADAPTER)
+    if spec.text_encoder:
         encoder.add_adapter(LoraConfig(**settings, target_modules=list(TEXT_LAYERS)), ADAPTER)
+    if spec.token:
+        pseudoword.teach(pipeline, spec.token)
     cast_training_params([unet, encoder] if encoder is not None else [unet], dtype=torch.float32)
     if recomputes(unet):
         unet.enable_gradient_checkpointing()
@@ -55,17 +60,23 @@ def recomputes(unet: Any) -> bool:
 
 
 def initialise(student: Student, seed: int) -> None:
-    """Begin anew: A from N(0, 1 / rank²), diffusers' "gaussian", and B = 0, so that an adapter changes nothing yet."""
+    """Begin anew: A from N(0, 1 / rank²), diffusers' "gaussian", and B = 0, so that an adapter changes nothing yet.
+
+    A learned word begins where ``pseudoword`` says.
+    """
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in student.named_parameters():
-            if not weight.requires_grad:
+            if not weight.requires_grad or name.endswith(pseudoword.ROW):
                 continue
             if "lora_B" in name or name.endswith("bias"):
                 weight.zero_()
             else:  # of A the rows are the rank; of the projection 1 / √width keeps the variance
                 std = 1 / weight.shape[0] if "lora_A" in name else weight.shape[1] ** -0.5
                 weight.copy_(torch.randn(weight.shape, generator=random) * std)
+    for part in student.modules():
+        if isinstance(part, pseudoword.Pseudoword):
+            part.restart()
 
 
 # -------------------------------------------------------------------------------------------------------------- files
@@ -77,7 +88,7 @@ def part_folder(folder: Path, spec: Lora, label: int = 0) -> Path:
 
 
 def write(folder: Path, spec: Lora, student: Student) -> None:
-    """Write an adapter, and a projection where there is one.
+    """Write an adapter, and a projection and a learned word where there are such.
 
     alpha / rank is multiplied into B: the file means the same to readers that look for an alpha and to others.
     """
@@ -95,9 +106,11 @@ def write(folder: Path, spec: Lora, student: Student) -> None:
         return convert_state_dict_to_diffusers(scaled)
 
     folder.mkdir(parents=True, exist_ok=True)
-    StableDiffusionPipeline.save_lora_weights(
-        folder, layers(student.unet), layers(student.text_encoder), weight_name=WEIGHTS
-    )
+    if spec.rank:
+        worded = layers(student.text_encoder) if spec.text_encoder else None
+        StableDiffusionPipeline.save_lora_weights(folder, layers(student.unet), worded, weight_name=WEIGHTS)
+    if spec.token:
+        pseudoword.write(folder, spec.token, student.text_encoder)
     if student.projection is not None:
         visual.save_projection(folder, student.projection)
 
@@ -109,9 +122,14 @@ def attach(pipeline: Any, spec: Lora, folder: Path, scale: float, label: int = 0
     """Let a pipeline draw with the adapter of a fit at ``scale``; with ``scope="class"`` with that for ``label``.
 
     Call it again for another scale or class: files are read at first use and stay, switching is cheap. Scale 0 is the
-    base bit for bit. Raises FileNotFoundError when the adapter is not fitted, SpecError when it is for another base.
+    base bit for bit; a learned word has no scale. Raises FileNotFoundError when the adapter is not fitted, SpecError
+    when it is for another base.
     """
     needs_peft()
+    if spec.token:
+        pseudoword.recall(pipeline, spec.token, part_folder(folder, spec, label))
+    if not spec.rank:
+        return
     name = f"class-{label}" if spec.scope == "class" else ADAPTER
     held = {name for names in pipeline.get_list_adapters().values() for name in names}
     if name not in held:
@@ -133,12 +151,26 @@ def _load(pipeline: Any, folder: Path, name: str) -> None:
             warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are meant to be
             pipeline.load_lora_into_unet(held, unet=pipeline.unet, **options)
             if any(key.startswith("text_encoder.") for key in held):  # diffusers warns where there is nothing for it
-                pipeline.load_lora_into_text_encoder(held, text_encoder=pipeline.text_encoder, **options)
+                with _hushed():
+                    pipeline.load_lora_into_text_encoder(held, text_encoder=pipeline.text_encoder, **options)
     except (RuntimeError, ValueError, KeyError) as error:
         raise SpecError(
             f"{folder / WEIGHTS} does not fit this pipeline ({str(error).splitlines()[0]}); attach it to the base that "
             "it was trained for"
         ) from error
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep transformers from reporting the adapters of other classes as missing; they stay as they were."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def needs_peft() -> None:

@@ -1,14 +1,11 @@
-"""The loop that trains adapters: the student, the losses, the steps, and the checkpoint between them.
+"""The loop that trains adapters: the student, the losses, and the steps.
 
 What a step draws is in ``alignment_material``; which parts there are, and what becomes of files, in ``lora``; the
-matching term is in ``matching``, the forward process in ``noising``.
+matching term is in ``matching``, the forward process in ``noising``, checkpoints in ``fitting``.
 """
 
-import io
-import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +13,18 @@ import accelerate
 import torch
 
 from realfake.alignment import Matching, VisualGuidance
-from realfake.generators import Diverged, visual
+from realfake.generators import visual
 from realfake.generators.alignment_material import Batch, Material, Part, draw
+from realfake.generators.fitting import Pace, Progress, telling
 from realfake.generators.matching import features_of, gathered, matching_loss, points
 from realfake.generators.noising import loss_weights, noised, prediction_of
 from realfake.kinds import Lora
-from realfake.store import write_whole
 
-HISTORY_LINES = 100
-CHECKPOINT_SECONDS = 20.0
-REPORT_SECONDS = 1.0
 LARGEST_NORM = 1.0  # gradients are cut to it, as in the released recipe
-CHECKPOINT = "checkpoint.pt"
-
-
-@dataclass
-class Progress:
-    """How far a fit is: all that a checkpoint keeps besides weights and the optimizer."""
-
-    part: int = 0
-    step: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    sums: torch.Tensor = field(default_factory=lambda: torch.zeros(2))  # of diffusion and matching loss since a line
-    summed: int = 0
 
 
 class Student(torch.nn.Module):
-    """A UNet with adapters, and what is trained beside it: text encoder and visual projection where there are such."""
+    """A UNet with adapters, and what is trained beside it: text encoder or a word, visual projection."""
 
     def __init__(
         self, unet: Any, text_encoder: Any, guidance: VisualGuidance | None, projection: Any, drops: bool
@@ -103,45 +85,30 @@ def align(run: Run, part: Part, progress: Progress, state: dict[str, Any] | None
     if state is not None:
         load_trained(student, state["model"])
         optimizer.load_state_dict(state["optimizer"])
-    progress.part, progress.step = part.number, max(progress.step, part.first)
-    progress.sums = progress.sums.to(accelerator.device)
     loss_of = _losses(run)
-    line_steps = math.ceil(spec.steps / HISTORY_LINES)
 
-    def save() -> None:
-        if run.checkpoint is not None and accelerator.is_main_process:
-            weights = {name: weight.detach() for name, weight in trained.items()}
-            _write_checkpoint(run.checkpoint, {"model": weights, "optimizer": optimizer.state_dict(), **vars(progress)})
+    def kept() -> dict[str, Any]:
+        weights = {name: weight.detach() for name, weight in trained.items()}
+        return {"model": weights, "optimizer": optimizer.state_dict(), "part": part.number}
 
-    saved = reported = time.monotonic()
-    settled = True  # False while an update is half made: such a state is never kept
-    try:
+    tell = telling(run.report, accelerator, spec.steps)
+    with Pace(progress, spec.steps, part.last, tell, kept, accelerator, run.checkpoint) as pace:
         while progress.step < part.last:
             batch = draw(spec, run.pipeline.scheduler, run.material, part, progress.step, accelerator)
             diffusion, matching = loss_of(batch)
             accelerator.backward(diffusion + matching if spec.matching and spec.matching.weight else diffusion)
-            settled = False
-            torch.nn.utils.clip_grad_norm_(trained.values(), LARGEST_NORM, foreach=True)
-            optimizer.step()
-            optimizer.zero_grad()
-            progress.sums += torch.stack([diffusion.detach(), matching.detach()])
-            progress.step, progress.summed = progress.step + 1, progress.summed + 1
-            if progress.step % line_steps == 0 or progress.step == part.last:
-                _add_line(progress, accelerator)
-            settled = True
-            now = time.monotonic()
-            done = progress.step == spec.steps
-            if accelerator.is_main_process and progress.history and (now - reported >= REPORT_SECONDS or done):
-                loss = progress.history[-1]["loss"]
-                run.report({"done": progress.step, "total": spec.steps, "unit": "steps", "loss": loss})
-                reported = now
-            if now - saved >= CHECKPOINT_SECONDS:
-                save()
-                saved = now
-    except KeyboardInterrupt:
-        if settled:
-            save()
-        raise
+            with pace.update():
+                torch.nn.utils.clip_grad_norm_(trained.values(), LARGEST_NORM, foreach=True)
+                optimizer.step()
+                optimizer.zero_grad()
+                if (means := pace.counted(torch.stack([diffusion, matching]))) is not None:
+                    progress.history.append(_line(progress.step, *means.float().tolist()))
+            pace.rest()
+
+
+def _line(step: int, diffusion: float, matching: float) -> dict[str, Any]:
+    """Return a line of the history, which tells of the matching term where there is one."""
+    return {"step": step, "loss": diffusion, **({"matching": matching} if matching else {})}
 
 
 def _losses(run: Run) -> Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]:
@@ -172,36 +139,9 @@ def _losses(run: Run) -> Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]:
     return losses
 
 
-def _add_line(progress: Progress, accelerator: accelerate.Accelerator) -> None:
-    """Add the mean losses since the last line to the history; raises Diverged when they are not finite."""
-    total: Any = accelerator.reduce(progress.sums.clone(), "mean")  # over the processes
-    diffusion, matching = (total / progress.summed).tolist()
-    if not math.isfinite(diffusion + matching):
-        raise Diverged(progress.step)
-    line = {"step": progress.step, "loss": diffusion, "matching": matching}
-    progress.history.append(line if matching else {"step": progress.step, "loss": diffusion})
-    progress.sums.zero_()
-    progress.summed = 0
-
-
-# --------------------------------------------------------------------------------------------------------- checkpoints
-
-
 def load_trained(student: Student, weights: dict[str, torch.Tensor]) -> None:
     """Put trained weights, by their names, into a student."""
     held = dict(student.named_parameters())
     with torch.no_grad():
         for name, weight in weights.items():
             held[name].copy_(weight)
-
-
-def _write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_whole(folder / CHECKPOINT, buffer.getvalue())
-
-
-def read_checkpoint(folder: Path | None) -> dict[str, Any] | None:
-    """Return the last state that was kept in a folder, if any."""
-    path = None if folder is None else folder / CHECKPOINT
-    return torch.load(path, map_location="cpu", weights_only=True) if path and path.is_file() else None

@@ -29,8 +29,8 @@ class Material:
     """What steps draw from, one row a real image: posteriors of its latent ``mean``, ``std`` (n, c, h, w), ``labels``.
 
     ``texts`` gives the prompts of rows at positions of the endless row of epochs; ``words`` makes of prompts what the
-    student reads: states ``(b, t, w)``, or token ids ``(b, t)`` where it trains the text encoder. ``embeddings (n, d)``
-    are there with visual guidance.
+    student reads: states ``(b, t, w)``, or token ids ``(b, t)`` where it trains the text encoder or a word.
+    ``embeddings (n, d)`` are there with visual guidance.
     """
 
     mean: torch.Tensor
@@ -117,7 +117,7 @@ def _words(spec: Lora, pipeline: Any, distinct: list[str]) -> Callable[[Sequence
     the states of a step do not depend on what was asked before: another split into batches rounds differently.
     """
     device = pipeline.text_encoder.device
-    if spec.text_encoder:
+    if spec.text_encoder or spec.token:
         return lambda said: tokenized(pipeline.tokenizer, said).to(device)
     states = TextStates(pipeline)
     if states.of(distinct[:1]).nbytes * len(distinct) > CACHE_BYTES:

@@ -16,7 +16,18 @@ import torch
 from realfake.alignment import Prompts
 from realfake.generators import Drawn
 from realfake.samples import Samples, load_dataset, seed_of
-from realfake.spec import BestOf, ClosedSet, External, OpenSet, Pool, Pretrained, Trial, address, real_of
+from realfake.spec import (
+    BestOf,
+    ClosedSet,
+    External,
+    OpenSet,
+    Pool,
+    Pretrained,
+    Trial,
+    address,
+    external_budget,
+    real_of,
+)
 from realfake.store import Store, StoreError
 from realfake.values import SpecError
 
@@ -79,9 +90,18 @@ def candidate_seeds(seeds: Sequence[int], j: int) -> list[int]:
     return [seed_of("candidate", int(seed), j) for seed in seeds]
 
 
-def facts(generator: BestOf) -> dict[str, Any]:
-    """Return what a record states: by what is chosen, and how many candidates are made for one image."""
-    return {"candidates_per_kept": generator.k, "chosen_by": generator.by, "critic": address(generator.critic)}
+def facts(generator: BestOf, store: Store) -> dict[str, Any]:
+    """Return what a record states: by what is chosen, how many candidates are made for one image, and how many real
+    images the critic has seen, which leak into the choice.
+
+    A critic that is no trial has seen none of them: its images are external budget, None where they are not known.
+    """
+    told = {"candidates_per_kept": generator.k, "chosen_by": generator.by, "critic": address(generator.critic)}
+    if isinstance(generator.critic, Trial):
+        seen = (store.record(generator.critic) or {"result": {}})["result"].get("real_budget")
+    else:
+        seen = 0
+    return {**told, "critic_real_budget": seen, "critic_external_budget": external_budget(generator.critic)}
 
 
 def _classes(generator: ClosedSet | OpenSet, store: Store) -> tuple[str, ...]:

@@ -6,11 +6,10 @@ here (``samples``), nor where its shards go (``synthesis``).
 """
 
 import functools
-import io
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,21 +21,26 @@ from diffusers.schedulers.scheduling_edm_dpmsolver_multistep import EDMDPMSolver
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 
-from realfake.generators import Diverged
 from realfake.generators.denoiser import SIGMA_DATA, Denoiser, guided, precondition
+from realfake.generators.fitting import (
+    Pace,
+    Progress,
+    check_accelerator,
+    final_loss,
+    read_state,
+    telling,
+    write_history,
+)
 from realfake.generators.networks import Network, network_for
 from realfake.samples import Samples, seed_of
 from realfake.spec import ClosedSet
 from realfake.store import write_whole
-from realfake.values import SpecError, fields
+from realfake.values import fields
 
 P_MEAN, P_STD = -1.2, 1.2  # of ln σ while training (Karras et al. 2022, table 1)
 SIGMA_MIN, SIGMA_MAX = 0.02, 40.0  # while sampling: 8-bit grey levels are 0.008 apart, images at most 32 pixels wide
 WARM_UP_STEPS = 50
-HISTORY_LINES = 100
-CHECKPOINT_SECONDS = 20.0
-REPORT_SECONDS = 1.0
-WEIGHTS, CONFIG, HISTORY, CHECKPOINT = "model.safetensors", "config.json", "history.jsonl", "checkpoint.pt"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 @dataclass(frozen=True)
@@ -70,71 +74,43 @@ def fit(
     images or batch do not fit together, and ValueError when the accelerator's precision is not the spec's.
     """
     started = time.monotonic()
-    network = _checked_network(spec, samples, accelerator)
-    device, main = accelerator.device, accelerator.is_main_process
-    denoiser = _new_denoiser(network, _shape(samples), len(samples.classes), spec.seed).to(device)
+    check_accelerator(spec, accelerator)
+    network = network_for(spec.network, *_shape(samples)[:2])
+    denoiser = _new_denoiser(network, _shape(samples), len(samples.classes), spec.seed).to(accelerator.device)
     average = EMAModel(denoiser.parameters(), decay=spec.ema_decay, foreach=True)
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=spec.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
-    step, history, loss_sum = 0, [], torch.zeros((), device=device)
-    if checkpoint is not None and (state := _read_checkpoint(checkpoint)):
-        denoiser.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.load_state_dict(state["average"])
-        average.to(device)
-        step, history, loss_sum = state["step"], state["history"], state["loss_sum"].to(device)
+    parts, progress = {"model": denoiser, "optimizer": optimizer, "average": average}, Progress()
+    if state := read_state(checkpoint):
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        average.to(accelerator.device)
+        progress.resume(state)
     parallel, optimizer = accelerator.prepare(denoiser, optimizer)
     images, labels = _scaled(samples.images), torch.from_numpy(samples.labels)
-    line_steps = math.ceil(spec.steps / HISTORY_LINES)
-
-    def save() -> None:
-        if checkpoint is not None and main:
-            parts = {"model": denoiser, "optimizer": optimizer, "average": average}
-            state = {name: part.state_dict() for name, part in parts.items()}
-            _write_checkpoint(checkpoint, {**state, "step": step, "history": history, "loss_sum": loss_sum})
-
-    saved = reported = started
-    settled = True  # False while an update is half made: such a state is never kept
-    try:
-        while step < spec.steps:
-            batch = draw(spec, images, labels, len(samples.classes), step)
+    tell = telling(report, accelerator, spec.steps)
+    with Pace(progress, spec.steps, spec.steps, tell, lambda: _states(parts), accelerator, checkpoint) as pace:
+        while progress.step < spec.steps:
+            batch = draw(spec, images, labels, len(samples.classes), progress.step)
             x, target, c_noise, label = (_share(part, accelerator) for part in batch)
             for group in optimizer.param_groups:
-                group["lr"] = spec.learning_rate * schedule(step, spec.steps)
+                group["lr"] = spec.learning_rate * schedule(progress.step, spec.steps)
             with accelerator.autocast():
                 predicted = parallel(x, c_noise, label)
             loss = (predicted.float() - target).square().mean()
             accelerator.backward(loss)
-            settled = False
-            optimizer.step()
-            optimizer.zero_grad()
-            average.step(denoiser.parameters())
-            loss_sum += loss.detach()
-            step += 1
-            if step % line_steps == 0 or step == spec.steps:
-                total: Any = accelerator.reduce(loss_sum, "mean")  # over the processes
-                mean = total.item() / ((step - 1) % line_steps + 1)
-                if not math.isfinite(mean):
-                    raise Diverged(step)
-                history.append({"step": step, "loss": mean})
-                loss_sum.zero_()
-            settled = True
-            now = time.monotonic()
-            if main and history and (now - reported >= REPORT_SECONDS or step == spec.steps):
-                report({"done": step, "total": spec.steps, "unit": "steps", "loss": history[-1]["loss"]})
-                reported = now
-            if now - saved >= CHECKPOINT_SECONDS:
-                save()
-                saved = now
-    except KeyboardInterrupt:
-        if settled:
-            save()
-        raise
+            with pace.update():
+                optimizer.step()
+                optimizer.zero_grad()
+                average.step(denoiser.parameters())
+                if (mean := pace.counted(loss)) is not None:
+                    progress.history.append({"step": progress.step, "loss": mean.item()})
+            pace.rest()
     average.copy_to(denoiser.parameters())
-    if main:
-        _write(folder, spec, samples, network, denoiser, history)
+    if accelerator.is_main_process:
+        _write(folder, spec, samples, network, denoiser, progress.history)
     return {
         "n_generator": len(samples),
-        "final_loss": float(np.mean([line["loss"] for line in history[-max(1, len(history) // 10) :]])),
+        "final_loss": final_loss(progress.history),
         "parameters": sum(part.numel() for part in denoiser.parameters()),
         "seconds": time.monotonic() - started,
     }
@@ -177,20 +153,8 @@ def _epoch(n: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng(seed_of("closed-set", "epoch", seed, epoch)).permutation(n)
 
 
-def _checked_network(spec: ClosedSet, samples: Samples, accelerator: accelerate.Accelerator) -> Network:
-    height, width, _ = _shape(samples)
-    if spec.batch_size % accelerator.num_processes:
-        raise SpecError(
-            f"ClosedSet.batch_size {spec.batch_size} cannot be shared equally by {accelerator.num_processes} workers, "
-            "and unequal shares would weigh images unequally; choose a multiple"
-        )
-    precision = "bf16" if spec.precision == "bf16" else "no"
-    if accelerator.mixed_precision != precision:
-        raise ValueError(
-            f"the accelerator computes in {accelerator.mixed_precision!r} and ClosedSet.precision is "
-            f"{spec.precision!r}; make it with Accelerator(mixed_precision={precision!r})"
-        )
-    return network_for(spec.network, height, width)
+def _states(parts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part.state_dict() for name, part in parts.items()}
 
 
 def _new_denoiser(network: Network, shape: tuple[int, int, int], classes: int, seed: int) -> Denoiser:
@@ -224,18 +188,7 @@ def _write(
     config = {"image_shape": _shape(samples), "classes": samples.classes, "network": preset}
     save_file({name: part.cpu().contiguous() for name, part in denoiser.state_dict().items()}, folder / WEIGHTS)
     write_whole(folder / CONFIG, json.dumps(config, indent=1))
-    write_whole(folder / HISTORY, "".join(f"{json.dumps(line)}\n" for line in history))
-
-
-def _write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_whole(folder / CHECKPOINT, buffer.getvalue())
-
-
-def _read_checkpoint(folder: Path) -> dict[str, Any] | None:
-    path = folder / CHECKPOINT
-    return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+    write_history(folder, history)
 
 
 # ----------------------------------------------------------------------------------------------------------- sampling

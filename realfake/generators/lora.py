@@ -19,17 +19,19 @@ import numpy as np
 from realfake.generators.adapters import WEIGHTS, initialise, needs_peft, new_student, write
 from realfake.generators.adapters import attach as attach
 from realfake.generators.adapters import part_folder as part_folder
-from realfake.generators.alignment_loop import Progress, Run, align, read_checkpoint
+from realfake.generators.alignment_loop import Run, align
 from realfake.generators.alignment_material import Part, gather, rows_of
+from realfake.generators.fitting import Progress, check_accelerator, final_loss, read_state, write_history
 from realfake.generators.noising import prediction_of
 from realfake.generators.pipelines import load_pipeline, memory_explained
+from realfake.generators.pseudoword import FILE as WORD
 from realfake.generators.visual import PROJECTION
 from realfake.kinds import Lora
 from realfake.samples import Samples, seed_of
 from realfake.store import Store, write_whole
 from realfake.values import SpecError
 
-HISTORY, SEEN = "history.jsonl", "seen.json"
+SEEN = "seen.json"
 
 
 def fit(
@@ -58,20 +60,20 @@ def fit(
     started = time.monotonic()
     needs_peft()
     parts = parts_of(spec, samples)
-    _check(spec, samples, accelerator)
+    check_accelerator(spec, accelerator)
     pipeline = load_pipeline(spec.base, store, weights, accelerator.device)
     prediction_of(pipeline.scheduler)
     with memory_explained(f"aligning {spec.batch_size} images at once", "Lora.batch_size (it is another adapter then)"):
         material = gather(spec, pipeline, samples, weights or {}, captions)
         width = 0 if material.embeddings is None else material.embeddings.shape[1]
         student = new_student(spec, pipeline, width)
-        state, progress = read_checkpoint(checkpoint), Progress()
-        if state is not None:
-            progress = Progress(**{name: state[name] for name in vars(progress)})
+        progress = Progress()
+        if state := read_state(checkpoint):
+            progress.resume(state)
         model = accelerator.prepare(student)
         run = Run(spec, pipeline, student, model, material, report, checkpoint, accelerator)
         place = checkpoint or folder
-        for part in parts[progress.part :]:
+        for part in parts[state["part"] if state else 0 :]:
             initialise(student, seed_of("lora", "weights", spec.seed, part.number))
             align(run, part, progress, state)
             state = None
@@ -79,13 +81,12 @@ def fit(
                 write(part_folder(place, spec, part.number), spec, student)
     if accelerator.is_main_process:
         _finish(spec, samples, parts, progress, place, folder)
-    tail = [line["loss"] for line in progress.history[-max(1, len(progress.history) // 10) :]]
     return {
         "n_generator": len(samples),
         "images_seen": len(seen(spec, samples, parts)),
         "parameters": sum(weight.numel() for weight in student.parameters() if weight.requires_grad),
         "adapters": len(parts),
-        "final_loss": float(np.mean(tail)),
+        "final_loss": final_loss(progress.history),
         "seconds": time.monotonic() - started,
     }
 
@@ -96,8 +97,10 @@ def fit(
 def parts_of(spec: Lora, samples: Samples) -> list[Part]:
     """Return the adapters to train: one for all images, or one a class with its share of the steps.
 
-    Raises SpecError when a class has no image, or there are fewer steps than classes.
+    Raises SpecError when there is no image, or none of a class, or there are fewer steps than classes.
     """
+    if not len(samples):
+        raise SpecError("Lora.real is empty; give a larger subset")
     if spec.scope == "data set":
         return [Part(0, np.arange(len(samples)), 0, spec.steps)]
     counts = np.bincount(samples.labels, minlength=len(samples.classes))
@@ -128,24 +131,8 @@ def _finish(spec: Lora, samples: Samples, parts: Sequence[Part], progress: Progr
         for part in parts:
             source, target = part_folder(place, spec, part.number), part_folder(folder, spec, part.number)
             target.mkdir(parents=True, exist_ok=True)
-            for name in (WEIGHTS, PROJECTION):
+            for name in (WEIGHTS, PROJECTION, WORD):
                 if (source / name).is_file():
                     shutil.copyfile(source / name, target / name)
-    write_whole(folder / HISTORY, "".join(f"{json.dumps(line)}\n" for line in progress.history))
+    write_history(folder, progress.history)
     write_whole(folder / SEEN, json.dumps({str(id_): times for id_, times in seen(spec, samples, parts).items()}))
-
-
-def _check(spec: Lora, samples: Samples, accelerator: accelerate.Accelerator) -> None:
-    if not len(samples):
-        raise SpecError("Lora.real is empty; give a larger subset")
-    if spec.batch_size % accelerator.num_processes:
-        raise SpecError(
-            f"Lora.batch_size {spec.batch_size} cannot be shared equally by {accelerator.num_processes} workers, and "
-            "unequal shares would weigh images unequally; choose a multiple"
-        )
-    precision = "bf16" if spec.precision == "bf16" else "no"
-    if accelerator.mixed_precision != precision:
-        raise ValueError(
-            f"the accelerator computes in {accelerator.mixed_precision!r} and Lora.precision is {spec.precision!r}; "
-            f"make it with Accelerator(mixed_precision={precision!r})"
-        )

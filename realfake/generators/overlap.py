@@ -5,15 +5,17 @@ most 16 pixels wide and in colour, differ by at most ``LEVELS`` grey levels (roo
 finds copies that were resized, saved as JPEG or made grey, but none that were shifted, cropped, mirrored or recoloured.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from realfake.fidelity import copying
 from realfake.generators.pipelines import to_pixels
 
 SIDE = 16
 LEVELS = 5.0  # of 255
-ROWS = 2048  # of a block of distances
+ROWS = 2048  # of the others at once: 512 × 2048 distances are 4 MB
 
 
 def overlapping(images: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
@@ -39,11 +41,6 @@ def thumbnails(images: np.ndarray, side: int) -> np.ndarray:
 def nearest(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the smallest root mean square difference ``(n,)`` of each vector to any of the others; inf for none."""
     least = np.full(len(vectors), np.inf)
-    for first in range(0, len(vectors), ROWS):
-        part = vectors[first : first + ROWS]
-        square = (part**2).sum(1)[:, None]
-        for start in range(0, len(others), ROWS):
-            block = others[start : start + ROWS]
-            apart = (square - 2 * part @ block.T + (block**2).sum(1)).min(1)  # |a − b|², within float32's rounding
-            least[first : first + ROWS] = np.minimum(least[first : first + ROWS], apart)
-    return np.sqrt(np.maximum(least, 0) / max(1, vectors.shape[1]))
+    for start in range(0, len(others), ROWS):
+        least = np.minimum(least, copying.nearest(vectors, others[start : start + ROWS])[0])
+    return least / math.sqrt(max(1, vectors.shape[1]))

@@ -5,7 +5,6 @@ computed once, under the text states. Their losses and the training loop are in 
 ``miniature``, which images are left out in ``overlap``. Aligning a pipeline to a target is in ``lora``.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ import accelerate
 import numpy as np
 import torch
 
-from realfake.generators.closed_set import HISTORY, batch_rows
+from realfake.generators.closed_set import batch_rows
+from realfake.generators.fitting import check_accelerator, final_loss, telling, write_history
 from realfake.generators.miniature import Miniature, Parts, miniature_for, new_parts, save, standardise
 from realfake.generators.overlap import overlapping
 from realfake.generators.pipelines import to_pixels
@@ -25,7 +25,6 @@ from realfake.generators.prompting import TextStates, class_names, texts, tokeni
 from realfake.generators.stages import Contrast, NoisePrediction, Reconstruction, Stage, run
 from realfake.kinds import Pretrained
 from realfake.samples import Samples, seed_of
-from realfake.store import write_whole
 from realfake.values import SpecError
 
 EMA_DECAY = 0.995  # of the UNet
@@ -85,16 +84,13 @@ def fit(
     batch do not fit together, and ValueError when the accelerator's precision is not the spec's.
     """
     started, size = time.monotonic(), miniature_for(spec.network)
-    _check(spec, accelerator)
+    check_accelerator(spec, accelerator)
     material, left_out = _material(spec, samples, without, captions, size, accelerator)
     parts = new_parts(size, _vocabulary(material), spec.seed)
     total, done, results = spec.autoencoder_steps + spec.text_steps + spec.steps, 0, {}
 
     def train(stage: Stage) -> None:
-        def tell(step: int, loss: float) -> None:
-            if accelerator.is_main_process:
-                report({"done": done + step, "total": total, "unit": "steps", "loss": loss, "stage": stage.name})
-
+        tell = telling(report, accelerator, total, before=done, stage=stage.name)
         results[stage.name] = run(stage, accelerator, checkpoint, tell)
 
     for stage in (_autoencoder, _encoders, _unet):  # each from what the one before has left
@@ -104,15 +100,16 @@ def fit(
         made.network.requires_grad_(False).eval()
     history = [line for result in results.values() for line in result["history"]]
     if accelerator.is_main_process:
+        tokenized(parts.tokenizer, [""])  # its file tells how it was last used: the same after a resume that has not
         save(parts, folder)
-        write_whole(folder / HISTORY, "".join(f"{json.dumps(line)}\n" for line in history))
+        write_history(folder, history)
     networks = {"autoencoder": parts.autoencoder, "encoders": parts.clip, "unet": parts.unet}
     return {
         "n_pretrained": len(material.labels),
         "duplicates_left_out": left_out,
         "network": {"name": spec.network, "pixels": size.pixels, "latent_pixels": size.latent_pixels},
         "parameters": {name: sum(part.numel() for part in net.parameters()) for name, net in networks.items()},
-        "losses": {name: _final(result["history"]) for name, result in results.items()},
+        "losses": {name: final_loss(result["history"]) for name, result in results.items()},
         "seconds_by_stage": {name: result["seconds"] for name, result in results.items()},
         "seconds": time.monotonic() - started,
     }
@@ -191,25 +188,7 @@ def _belongs(material: Material, rows: np.ndarray, asked: list[str], distinct: l
     return torch.from_numpy(labels[:, None] == of_text[None, :])
 
 
-def _final(history: list[dict[str, Any]]) -> float:
-    return float(np.mean([line["loss"] for line in history[-max(1, len(history) // 10) :]]))
-
-
 # ------------------------------------------------------------------------------------------------------------- checks
-
-
-def _check(spec: Pretrained, accelerator: accelerate.Accelerator) -> None:
-    if spec.batch_size % accelerator.num_processes:
-        raise SpecError(
-            f"Pretrained.batch_size {spec.batch_size} cannot be shared equally by {accelerator.num_processes} workers, "
-            "and unequal shares would weigh images unequally; choose a multiple"
-        )
-    precision = "bf16" if spec.precision == "bf16" else "no"
-    if accelerator.mixed_precision != precision:
-        raise ValueError(
-            f"the accelerator computes in {accelerator.mixed_precision!r} and Pretrained.precision is "
-            f"{spec.precision!r}; make it with Accelerator(mixed_precision={precision!r})"
-        )
 
 
 def _material(

@@ -5,7 +5,6 @@ Autoencoder (Rombach et al. 2022, arXiv 2112.10752, without its adversary), CLIP
 ``pretraining``, the networks are in ``miniature``. A loop that resumes ends with the same bits.
 """
 
-import io
 import math
 import time
 from collections.abc import Callable
@@ -21,9 +20,8 @@ from diffusers.training_utils import EMAModel
 from torch import nn
 from torch.nn import functional
 
-from realfake.generators import Diverged
-from realfake.generators.closed_set import CHECKPOINT_SECONDS, HISTORY_LINES, REPORT_SECONDS, schedule
-from realfake.store import write_whole
+from realfake.generators.closed_set import schedule
+from realfake.generators.fitting import Pace, Progress, read_state
 
 KL_WEIGHT = 1e-4  # beside the mean absolute error of a pixel, for the mean of a latent
 LARGEST_SCALE = math.log(100)  # of similarities (Radford et al. 2021, §2.5)
@@ -111,85 +109,46 @@ def run(
 
     The state is kept in ``checkpoint/STAGE.pt`` every 20 seconds and at the end, by the main process. Raises Diverged.
     """
-    device, network = accelerator.device, stage.network.to(accelerator.device)
+    network = stage.network.to(accelerator.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=stage.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
     average = EMAModel(network.parameters(), decay=stage.ema_decay, foreach=True) if stage.ema_decay else None
-    step, history, loss_sum, earlier = 0, [], torch.zeros((), device=device), 0.0
-    if state := _read(checkpoint, stage.name):
+    progress, earlier, name = Progress(), 0.0, f"{stage.name}.pt"
+    if state := read_state(checkpoint, name):
         network.load_state_dict(state["network"])
-        if state["step"] == stage.steps:
+        if "optimizer" not in state:  # the stage is done
             return {"history": state["history"], "seconds": state["seconds"]}
         optimizer.load_state_dict(state["optimizer"])
         if average:
             average.load_state_dict(state["average"])
-            average.to(device)
-        step, history, loss_sum = state["step"], state["history"], state["loss_sum"].to(device)
+            average.to(accelerator.device)
+        progress.resume(state)
         earlier = state["seconds"]
-    started = saved = told = time.monotonic()
+    started = time.monotonic()
     parallel, optimizer = accelerator.prepare(network, optimizer)
 
-    def save() -> None:
-        if checkpoint is None or not accelerator.is_main_process:
-            return
-        held: dict[str, Any] = {"network": network.state_dict(), "step": step, "history": history}
-        if step < stage.steps:
-            held |= {"optimizer": optimizer.state_dict(), "average": average and average.state_dict()}
-        seconds = earlier + time.monotonic() - started
-        _write(checkpoint, stage.name, {**held, "loss_sum": loss_sum, "seconds": seconds})
+    def trained() -> dict[str, Any]:
+        return {"network": network.state_dict(), "seconds": earlier + time.monotonic() - started}
 
-    line_steps, settled = math.ceil(stage.steps / HISTORY_LINES), True
-    try:
-        while step < stage.steps:
+    def state_dicts() -> dict[str, Any]:
+        return {**trained(), "optimizer": optimizer.state_dict(), "average": average and average.state_dict()}
+
+    with Pace(progress, stage.steps, stage.steps, tell, state_dicts, accelerator, checkpoint, name) as pace:
+        while progress.step < stage.steps:
             for group in optimizer.param_groups:
-                group["lr"] = stage.learning_rate * schedule(step, stage.steps)
-            batch = stage.batch(step)
+                group["lr"] = stage.learning_rate * schedule(progress.step, stage.steps)
+            batch = stage.batch(progress.step)
             with accelerator.autocast():
                 loss = parallel(*batch)
             accelerator.backward(loss)
-            settled = False  # an update half made is never kept
-            optimizer.step()
-            optimizer.zero_grad()
-            if average:
-                average.step(network.parameters())
-            loss_sum += loss.detach()
-            step += 1
-            if step % line_steps == 0 or step == stage.steps:
-                history.append(_line(stage, step, line_steps, accelerator, loss_sum))
-                loss_sum.zero_()
-            settled, now = True, time.monotonic()
-            if history and (now - told >= REPORT_SECONDS or step == stage.steps):
-                tell(step, history[-1]["loss"])
-                told = now
-            if now - saved >= CHECKPOINT_SECONDS and step < stage.steps:
-                save()
-                saved = now
-    except KeyboardInterrupt:
-        if settled:
-            save()
-        raise
+            with pace.update():
+                optimizer.step()
+                optimizer.zero_grad()
+                if average:
+                    average.step(network.parameters())
+                if (mean := pace.counted(loss)) is not None:
+                    progress.history.append({"stage": stage.name, "step": progress.step, "loss": mean.item()})
+            pace.rest()
     if average:
         average.copy_to(network.parameters())
-    save()
-    return {"history": history, "seconds": earlier + time.monotonic() - started}
-
-
-def _line(
-    stage: Stage, step: int, line_steps: int, accelerator: accelerate.Accelerator, loss_sum: torch.Tensor
-) -> dict[str, Any]:
-    """Return one line of the history: the mean loss since the last, over all processes. Raises Diverged."""
-    total: Any = accelerator.reduce(loss_sum, "mean")
-    mean = total.item() / ((step - 1) % line_steps + 1)
-    if not math.isfinite(mean):
-        raise Diverged(step)
-    return {"stage": stage.name, "step": step, "loss": mean}
-
-
-def _write(folder: Path, name: str, state: dict[str, Any]) -> None:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_whole(folder / f"{name}.pt", buffer.getvalue())
-
-
-def _read(folder: Path | None, name: str) -> dict[str, Any] | None:
-    path = folder / f"{name}.pt" if folder else None
-    return torch.load(path, map_location="cpu", weights_only=True) if path and path.is_file() else None
+    pace.save(trained())
+    return {"history": progress.history, "seconds": trained()["seconds"]}

@@ -97,6 +97,22 @@ class Attacked:
         return f"{self.name} reaches {', '.join([*parts, f'AUC {self.auc}'])} {of}."
 
 
+def numbers(attack: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of an attack as a flat row: whom it was on, and every number with its interval."""
+    row = {name: attack[name] for name in ("arm", "recipe", "population", "attack", "models", "examples", "decisions")}
+    for name in ("auc", "balanced_accuracy"):
+        row |= sides(name, attack[name])
+    for point in attack["at"]:
+        name = f"tpr_at_{point['fpr']:g}"
+        row |= {**sides(name, point["tpr"]), f"{name}_said": point["tpr"]["reason"]}
+    return {**row, "notes": "; ".join(attack["notes"])}
+
+
+def sides(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of an interval as its point and ends under a name."""
+    return {name: values["point"], f"{name}_low": values["low"], f"{name}_high": values["high"]}
+
+
 def _told(tpr: Interval) -> str:
     return tpr.reason if tpr.censored == "withheld" else str(tpr)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from realfake import headline
 from realfake.flat_rows import csv_rows
-from realfake.report import detectors, privacy, robustness
+from realfake.report import detectors, fidelity, pools, privacy, robustness
 from realfake.report.appendix import (
     by_class,
     claims,
@@ -83,8 +83,9 @@ def write(folder: Path, table: Frame, analysis: dict[str, Any], facts: dict[str,
     """Write report.html, trials.csv, cells.csv and figures/ (drawings and their numbers), and return the page's path.
 
     `table` has a row a trial, `analysis` is what the fits left behind, and `facts` holds what is known about the study
-    otherwise: "study" and "question", and where known "data", "copy_rates", "contact_sheet" (PNG bytes), "detections"
-    (`looks.DetectionFacts`), "environments", "stages" and "commands". The page holds what it shows and loads nothing.
+    otherwise: "study" and "question", and where known "data", "copy_rates", "drawn", "fidelity", "contact_sheet" (PNG
+    bytes), "detections" (`looks.DetectionFacts`), "environments", "stages" and "commands". The page holds what it shows
+    and loads nothing.
     """
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     drawings: dict[str, str] = {}
@@ -98,7 +99,8 @@ def write(folder: Path, table: Frame, analysis: dict[str, Any], facts: dict[str,
     found = detectors.sections(facts["detections"], folder / "figures") if facts.get("detections") else Html("")
     away = robustness.sections(table, analysis, folder / "figures")
     members = privacy.sections(facts.get("membership"), folder / "figures")
-    path.write_text(render(table, analysis, facts, drawings, join([away, found, members])), "utf-8")
+    likeness = fidelity.sections(facts.get("fidelity"), folder / "figures")
+    path.write_text(render(table, analysis, facts, drawings, join([likeness, away, found, members])), "utf-8")
     return path
 
 
@@ -122,6 +124,7 @@ def render(table: Frame, analysis: dict[str, Any], facts: dict[str, Any], drawin
         section("Every cell", *(_arm_table(analysis, arm) for arm in arms(analysis))),
         section("Real beside synthetic", _contact_sheet(facts)),
         section("Copies of real images", copy_rates(facts)),
+        pools.drawn(facts),
         section("Response against volume", drawn("response")),
         section("Value of one more image", drawn("value")),
         section("What each class gained", by_class(analysis)),

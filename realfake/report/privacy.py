@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from realfake.intervals import Interval
+from realfake.privacy.curves import numbers, sides
 from realfake.report.axes import MUTED
 from realfake.report.drawing import svg
 from realfake.report.figures import Frame
@@ -49,7 +50,7 @@ def sections(found: dict[str, Any] | None, folder: Path) -> Html:
         return section(title, bullets(found["unmade"] if found else ()))
     data = curve_table(found["attacks"])
     data.to_csv(folder / "membership.csv", index=False)
-    rows = pd.DataFrame([_numbers(attack) for attack in found["attacks"]])
+    rows = pd.DataFrame([numbers(attack) for attack in found["attacks"]])
     rows.to_csv(folder / "membership_attacks.csv", index=False)
     drawn = [_drawing(part, str(name), folder) for name, part in data.groupby("population", sort=False)]
     return section(title, *_said(found), *drawn)
@@ -89,22 +90,6 @@ def _rate(values: dict[str, Any]) -> str:
     return rate.reason if rate.censored == "withheld" else f"{rate.scaled(100)} %"
 
 
-def _numbers(attack: dict[str, Any]) -> dict[str, Any]:
-    """One attack as a flat row of numbers."""
-    names = ("arm", "recipe", "population", "attack", "models", "examples", "decisions")
-    row = {name: attack[name] for name in names}
-    for name in ("auc", "balanced_accuracy"):
-        row |= _sides(name, attack[name])
-    for point in attack["at"]:
-        name = f"tpr_at_{point['fpr']:g}"
-        row |= {**_sides(name, point["tpr"]), f"{name}_said": point["tpr"]["reason"]}
-    return {**row, "notes": "; ".join(attack["notes"])}
-
-
-def _sides(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    return {name: values["point"], f"{name}_low": values["low"], f"{name}_high": values["high"]}
-
-
 # ------------------------------------------------------------------------------------------------------------- drawing
 
 
@@ -113,7 +98,7 @@ def curve_table(attacks: list[dict[str, Any]]) -> Frame:
     names = ("arm", "recipe", "population", "attack", "models")
     return pd.DataFrame(
         [
-            {**{name: attack[name] for name in names}, "fpr": point["fpr"], **_sides("tpr", point["tpr"])}
+            {**{name: attack[name] for name in names}, "fpr": point["fpr"], **sides("tpr", point["tpr"])}
             for attack in attacks
             for point in attack["curve"]
         ]

@@ -33,8 +33,10 @@ def metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Return error and cross-entropy of class probabilities ``(n, k)`` for the true labels ``(n,)``.
 
     ``error`` is the share of samples whose most probable class is wrong; ``cross_entropy`` is in nats, of probabilities
-    clipped to [1e-7, 1]; ``per_class_error`` has None for a class without test samples.
+    clipped to [1e-7, 1]; ``per_class_error`` has None for a class without test samples. Among more than five classes
+    there is ``top5_error``: the share whose true class is not among the five most probable.
     """
+    some = {} if probabilities.shape[1] <= 5 else {"top5_error": _top_error(probabilities, labels, 5)}
     wrong = probabilities.argmax(axis=1) != labels
     true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     by_class = [wrong[labels == c] for c in range(probabilities.shape[1])]
@@ -42,8 +44,14 @@ def metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         "error": float(wrong.mean()),
         "cross_entropy": float(-np.log(true.clip(CLIP, 1)).mean()),
         "per_class_error": [float(of_class.mean()) if len(of_class) else None for of_class in by_class],
+        **some,
         "n_test": len(labels),
     }
+
+
+def _top_error(probabilities: np.ndarray, labels: np.ndarray, k: int) -> float:
+    best = np.argpartition(probabilities, -k, axis=1)[:, -k:]
+    return float(1 - (best == labels[:, None]).any(axis=1).mean())
 
 
 def train(

@@ -19,9 +19,10 @@ from realfake.tracking.live import LiveLog as LiveLog
 from realfake.tracking.mirror import open_mirror
 from realfake.tracking.reading import Analysed as Analysed
 from realfake.tracking.reading import analyses as analyses
+from realfake.tracking.reading import attack_rows as attack_rows
 from realfake.tracking.reading import trial_rows as trial_rows
+from realfake.tracking.runs import ATTACKS, attack_runs, curve_runs, study_run, trial_run
 from realfake.tracking.runs import columns as columns
-from realfake.tracking.runs import curve_runs, study_run, trial_run
 from realfake.tracking.runs import flat as flat
 from realfake.tracking.server import TrackingError as TrackingError
 from realfake.tracking.server import explained
@@ -40,12 +41,14 @@ def track(
     uri: str,
     artifacts: Path | None = None,
     datasets: Mapping[str, dict[str, Any]] | None = None,
+    membership: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Mirror a study into MLflow: its trial records, the curves, fits and sentences of its analysis, a folder of files.
 
     ``table`` has a row a trial (joined by ``address``), ``datasets`` says name, digest and licence by address. The file
-    fits.json of the study run holds the whole analysis. What is there already is left alone; what a killed process
-    left half made is made again. Returns the counts trials_new, trials_known, curves_new, superseded, and the
+    fits.json of the study run holds the whole analysis. ``membership`` is what attacks on its audits reached
+    (``privacy.kept_membership``), a run an attack. What is there already is left alone; what a killed process left half
+    made is made again. Returns the counts trials_new, trials_known, curves_new, attacks_new, superseded, and the
     experiment_id. Raises TrackingError when MLflow is out of reach.
     """
     rows = {row["address"]: row for row in table.to_dict("records")}
@@ -58,6 +61,10 @@ def track(
         parent = known.info.run_id if known else mirror.waiting_study_run()
         trials_new = sum(mirror.add(trial, parent) for trial in trials)
         curves_new = sum(mirror.add(curve, parent) for curve in curve_runs(study_name, analysis))
+        attacks_new = 0
+        if membership:
+            attacks_new = sum(mirror.add(attack, parent) for attack in attack_runs(study_name, membership))
+            mirror.supersede_views(ATTACKS, membership["key"], study.address)
         if known is None:
             mirror.client.log_text(parent, json.dumps({"analysis": analysis}, allow_nan=False), "fits.json")
             if artifacts is not None and artifacts.is_dir():
@@ -68,6 +75,7 @@ def track(
         "trials_new": trials_new,
         "trials_known": len(trials) - trials_new,
         "curves_new": curves_new,
+        "attacks_new": attacks_new,
         "superseded": superseded,
         "experiment_id": mirror.experiment_id,
     }

@@ -64,15 +64,20 @@ class Mirror:
 
     def supersede(self, digest: str, by: str, study_run_id: str) -> int:
         """Mark the curves and study runs of other analyses, unmark those of this one; return how many were marked."""
-        views = [run for run in self.known.values() if DIGEST in run.data.tags]
-        old = [run.info.run_id for run in views if run.data.tags[DIGEST] != digest and SUPERSEDED not in run.data.tags]
-        again = [run.info.run_id for run in views if run.data.tags[DIGEST] == digest and SUPERSEDED in run.data.tags]
         left = [run_id for run_id in self.waiting if run_id != study_run_id]
-        for run_id in again:
-            self.client.delete_tag(run_id, SUPERSEDED)
         for run_id in left:
             self.client.set_terminated(run_id)
-        for run_id in [*old, *left]:
+            self.client.set_tag(run_id, SUPERSEDED, by)
+        return self.supersede_views(DIGEST, digest, by)
+
+    def supersede_views(self, tag: str, digest: str, by: str) -> int:
+        """Mark the runs whose tag holds another digest, unmark those with this one; return how many were marked."""
+        views = [run for run in self.known.values() if tag in run.data.tags]
+        old = [run.info.run_id for run in views if run.data.tags[tag] != digest and SUPERSEDED not in run.data.tags]
+        again = [run.info.run_id for run in views if run.data.tags[tag] == digest and SUPERSEDED in run.data.tags]
+        for run_id in again:
+            self.client.delete_tag(run_id, SUPERSEDED)
+        for run_id in old:
             self.client.set_tag(run_id, SUPERSEDED, by)
         return len(old)
 

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from realfake import pool_facts
+from realfake.privacy.curves import numbers
 from realfake.tracking.mirror import EXPERIMENT, search
 from realfake.tracking.runs import (
     ADDRESS,
+    ATTACK,
+    ATTACKS,
     CELLS,
     DIGEST,
     FITS,
@@ -100,6 +104,26 @@ def analyses(uri: str, studies: Sequence[str] = (), *, all: bool = False) -> lis
     return [Analysed(*key, tuple(cells[key]), tags[key]) for key in keys]
 
 
+def attack_rows(uri: str, study: str | None = None, *, all: bool = False) -> list[dict[str, Any]]:
+    """Return a flat row for every attack on the audits of a study, or of all studies, with ``study`` and ``digest``.
+
+    ``all`` adds those that later audits have superseded. Raises TrackingError as ``analyses`` does.
+    """
+    with explained(uri, study or "STUDY"):
+        client = client_of(uri, create=False)
+        names = _experiments(client, uri, (study,) if study else ())
+        found = _finished(client, names, "attack")
+    return [
+        {
+            "study": names[run.info.experiment_id],
+            **numbers(joined(ATTACK, run.data.tags)),
+            "digest": run.data.tags[ATTACKS],
+        }
+        for run in found
+        if all or SUPERSEDED not in run.data.tags
+    ]
+
+
 def trial_rows(uri: str, study: str | None = None) -> list[dict[str, Any]]:
     """Return a row for every trial of a study, or of all studies, as ``records.table`` has it, with ``study``.
 
@@ -140,6 +164,8 @@ def _row(run: Any) -> dict[str, Any]:
     return {
         **{name: params.get(name, "") for name in ("arm", "recipe", "budget")},
         **{name: int(params[name]) for name in WHOLE if name in params},
+        **{name: float(params[name]) for name in pool_facts.NUMBERS if name in params},
+        **{name: params[name] for name in pool_facts.WORDS if name in params},
         **{name: metrics.get(name, float("nan")) for name in OUTCOMES},
         "status": run.data.tags[STATUS],
         "address": run.data.tags[ADDRESS],

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realfake.intervals import Interval
+from realfake.privacy.curves import numbers
 from realfake.responses import PRINTED, RESPONSES
 from realfake.tracking.texts import TAG_CHARACTERS, packed, split
 
@@ -25,6 +26,7 @@ FITS, OTHER_FITS, TRIALS, SETTINGS, WARNINGS = (
     "realfake.settings",
     "realfake.warnings",
 )
+ATTACKS, ATTACK = "realfake.attacks", "realfake.attack"  # the digest of all that a study's audits found; one of them
 NOTE, NAME = "mlflow.note.content", "mlflow.runName"
 REAL_ONLY = "real-only"
 SEEDS = ("subset_seed", "generator_seed", "pool_seed", "trial_seed")
@@ -40,7 +42,7 @@ DERIVED = ("equivalent", *FROM, "value", "average_value", "resolution")
 class Run:
     """A run as it shall stand in MLflow. ``metrics`` are (name, value, step), ``inputs`` the data sets it used."""
 
-    kind: str  # "trial" | "curve" | "study"
+    kind: str  # "trial" | "curve" | "attack" | "study"
     address: str
     name: str
     tags: dict[str, str] = field(default_factory=dict)
@@ -95,6 +97,24 @@ def curve_runs(study: str, analysis: dict[str, Any]) -> Iterator[Run]:
         rungs = [rung for rung in ladder if rung["recipe"] == recipe]
         points = _points(rungs, step="n_real")
         yield _curve_run(study, analysis["digest"], {"arm": REAL_ONLY, "recipe": recipe}, rungs, points)
+
+
+def attack_runs(study: str, membership: Mapping[str, Any]) -> Iterator[Run]:
+    """Yield a run for every attack on an arm and population of a study's audits: its numbers as metrics, all of it as
+    JSON in tags. ``membership`` is what ``privacy.kept_membership`` keeps; a rate below resolution is no metric."""
+    for attack in membership["attacks"]:
+        row = numbers(attack)
+        of = {name: row.pop(name) for name in ("arm", "recipe", "population", "attack")}
+        asked = {name: row.pop(name) for name in ("models", "examples", "decisions", "notes")}
+        yield Run(
+            kind="attack",
+            address=_named("attack", study, membership["key"], of),
+            name=f"{of['attack']} on {of['population']} of {of['arm']}"
+            + (f" ({of['recipe']})" if of["recipe"] else ""),
+            tags={ATTACKS: membership["key"], **split(ATTACK, attack)},
+            params={**of, **asked},
+            metrics=[(name, value, 0) for name, value in _scalars(row).items() if not isinstance(value, str)],
+        )
 
 
 def study_run(

@@ -1,6 +1,6 @@
 """All measures of two sets of features, with intervals, against the plain way to get their points alone.
 
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_fidelity [--images 5000 --features 512]
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_fidelity [--images 2000 --features 128]
 
 Plain: scipy's matrix root for the Fréchet distance, scikit-learn's kernels for KID and MMD², the ``prdc`` library for
 k = 3 and 5, and scikit-learn's nearest neighbours for copies: each measure once, no interval, no permutation. Prints
@@ -90,8 +90,8 @@ def timed(calls: dict[str, Callable[[], Any]]) -> tuple[dict[str, float], dict[s
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--features", type=int, default=512)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--features", type=int, default=128)
     given = parser.parse_args()
     random = np.random.default_rng(0)
     mixing = random.normal(size=(64, given.features))  # features of networks lie near few directions

@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from torch.nn import functional
 
 from realfake.alignment import Matching
-from realfake.generators import adapters, alignment_loop, alignment_material, lora, pipelines
+from realfake.generators import adapters, alignment_loop, alignment_material, fitting, lora, pipelines
 from realfake.kinds import Lora
 from realfake.outside import External
 from realfake.samples import Samples
@@ -60,7 +60,7 @@ def ours(folder, spec):
     part = lora.parts_of(spec, images())[0]
     run = alignment_loop.Run(spec, pipeline, student, model, material, lambda event: None, None, accelerator)
     started = time.process_time()
-    alignment_loop.align(run, part, alignment_loop.Progress(), None)
+    alignment_loop.align(run, part, fitting.Progress(), None)
     return spec.steps / (time.process_time() - started)
 
 
