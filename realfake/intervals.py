@@ -21,6 +21,7 @@ class Interval:
     """A point and its 95 % interval; `censored` says that the true value lies beyond what was measured.
 
     `floor` and `ceiling` are the ends of the measured range: an unbounded side is printed as `< floor` or `> ceiling`.
+    A censored point has its interval too, `> 240 [110, > 240]`, unless all of that lies beyond the same end: `> 240`.
     """
 
     point: float  # the bound itself when censored
@@ -39,11 +40,14 @@ class Interval:
         if self.censored == "withheld":
             return "withheld"
         decimals = self._decimals()
+        point = _number(self.point, decimals)
         if self.censored:
-            return f"{'>' if self.censored == 'above' else '<'} {_number(self.point, decimals)}"
+            point = f"{'>' if self.censored == 'above' else '<'} {point}"
+            if self.surely:
+                return point
         low = _number(self.low, decimals) if math.isfinite(self.low) else _open_end("<", self.floor, decimals)
         high = _number(self.high, decimals) if math.isfinite(self.high) else _open_end(">", self.ceiling, decimals)
-        return f"{_number(self.point, decimals)} [{low}, {high}]"
+        return f"{point} [{low}, {high}]"
 
     def _decimals(self) -> int:
         """Decimals that show two digits of the shorter side, or three digits of the point without one."""
@@ -53,11 +57,19 @@ class Interval:
         return min(12, max(0, digits - math.floor(math.log10(width)))) if width > 0 else 0
 
     @property
+    def surely(self) -> bool:
+        """Whether it is censored with its whole interval: all of it lies beyond the same end of the measured range."""
+        return (self.censored == "above" and self.low >= self.point) or (
+            self.censored == "below" and self.high <= self.point
+        )
+
+    @property
     def sign(self) -> str:
         """ "more" than 0, "less", "unclear" where the interval holds 0, or "withheld"."""
         if self.censored == "withheld":
             return "withheld"
-        return "more" if self.low > 0 else "less" if self.high < 0 else "unclear"
+        less = self.high < 0 or (self.censored == "below" and self.surely and self.point <= 0)
+        return "more" if self.low > 0 else "less" if less else "unclear"
 
     def scaled(self, factor: float) -> Interval:
         """The interval of `factor` (> 0) times the quantity."""

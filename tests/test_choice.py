@@ -164,3 +164,23 @@ def test_a_set_that_leaves_too_little_for_every_law_is_not_held_out():
     peaked = next(contender for contender in found.contenders if contender.law == "peaked")
     assert not peaked.in_set
     assert "too little for this law" in peaked.trouble or "too few" in peaked.trouble
+
+
+@pytest.mark.parametrize(
+    ("worth", "said"),
+    [
+        (
+            Interval(0.0, -math.inf, 4.7, "below", floor=0.0),
+            "were not distinguishable from 0: worth < 0.0 [< 0.0, 4.7]",
+        ),
+        (Interval(0.0, -math.inf, 0.0, "below", floor=0.0), "were worse than none: worth < 0 more"),
+        (Interval(-10.0, -math.inf, -2.0, "below", floor=-10.0), "were worse than none: worth < -10.0 [< -10.0, -2."),
+        (
+            Interval(240.0, 110.0, math.inf, "above", ceiling=240.0),
+            "were worth > 240 [110, > 240] more real images, be",
+        ),
+        (Interval(240.0, -50.0, math.inf, "above", ceiling=240.0), "were not distinguishable from 0: worth > 240 [-50"),
+    ],
+)
+def test_a_censored_answer_is_judged_by_its_whole_interval(worth, said):
+    assert _verdict(worth, beside_real=True, signs={}).startswith(said)

@@ -18,8 +18,11 @@ HUNDRED = np.arange(1.0, 101.0)  # its 2.5 % and 97.5 % quantiles, as observed v
     ("interval", "text"),
     [
         (Interval(120, 80, 190), "120 [80, 190]"),
-        (Interval(800, 300, INF, "above", ceiling=800), "> 800"),
-        (Interval(-50, -INF, 3, "below", floor=-50), "< -50"),
+        (Interval(800, 800, INF, "above", ceiling=800), "> 800"),
+        (Interval(800, 300, INF, "above", floor=-50, ceiling=800), "> 800 [300, > 800]"),
+        (Interval(800, -INF, INF, "above", floor=-50, ceiling=800), "> 800 [< -50, > 800]"),
+        (Interval(-50, -INF, -50, "below", floor=-50), "< -50.0"),
+        (Interval(-50, -INF, 3, "below", floor=-50), "< -50 [< -50, 3]"),
         (Interval(120, 80, INF, ceiling=800), "120 [80, > 800]"),
         (Interval(120, -INF, 190, floor=-25), "120 [< -25, 190]"),
         (Interval(120, -INF, INF), "120 [-∞, ∞]"),

@@ -117,15 +117,12 @@ def _verdict(worth: Interval, *, beside_real: bool, signs: dict[str, str], image
         return f"have no measured worth: {worth.reason}"
     if said := disagreement(signs):
         return f"have no verdict, for {said}: worth {worth} {more}"
-    if worth.censored == "above":
-        return f"were worth {worth} {more}, beyond the ladder"
-    if worth.high < 0 or (worth.censored == "below" and beside_real):
+    if worth.sign == "less":
         return f"were worse than none: worth {worth} {more}"
-    if worth.censored == "below":
-        return f"were worth {worth} {more}, below the ladder"
-    if worth.low <= 0:
+    if worth.sign == "unclear" and (beside_real or worth.censored != "below"):
         return f"were not distinguishable from 0: worth {worth} {more}"
-    return f"were worth {worth} {more}"
+    beyond = {"above": ", beyond the ladder", "below": ", below the ladder"}.get(worth.censored, "")
+    return f"were worth {worth} {more}{beyond}"
 
 
 def controls(cells: list[dict[str, Any]]) -> list[str]:
