@@ -6,6 +6,7 @@ os.environ.update(
     RAY_AUTH_MODE="disabled",
     RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
     OMP_NUM_THREADS="1",
+    COLUMNS="120",  # what is printed is the same whatever runs the tests
     MLFLOW_DISABLE_TELEMETRY="true",
     HF_HUB_OFFLINE="1",
 )

@@ -26,11 +26,22 @@ ladder = (trial(size, seed) for size in (20, 40, 80, 160, 320) for seed in seeds
 mixed = (trial(40, seed, volume) for volume in VOLUMES for seed in seeds)
 study = Study(name="tiny", trials=(*ladder, *mixed))
 '''
+OPEN_SET = """
+from realfake import LatentPrior, Lora, OpenSet, Pretrained
+
+few = {"batch_size": 4, "steps": 2}
+base = Pretrained(real=Subset(of=train, size=20, seed=9), network="sd-tiny", autoencoder_steps=2, text_steps=2, **few)
+real = Subset(of=train, size=40)
+aligned = OpenSet(base=base, real=real, lora=Lora(base=base, real=real, **few), prior=LatentPrior(strength=0.5))
+pool = Pool(generator=aligned, sampling_steps=2)
+aided = Trial(real=real, synthetic=(Subset(of=pool, size=40),), test=test, recipe=recipe)
+study = Study(name="tiny", trials=(*study.trials, aided))
+"""
 
 
-def study_file(folder, seeds=(0, 1), volumes=(40, 300)):
+def study_file(folder, seeds=(0, 1), volumes=(40, 300), more=""):
     path = folder / "tiny.py"
-    path.write_text(STUDY.replace("SEEDS", str(seeds)).replace("VOLUMES", str(volumes)))
+    path.write_text(STUDY.replace("SEEDS", str(seeds)).replace("VOLUMES", str(volumes)) + more)
     return path
 
 
@@ -50,11 +61,19 @@ def files(store):
     return kept, sorted(str(p.relative_to(store)) for p in store.glob("pool-*/*.parquet"))
 
 
+def shards(store):
+    """Return the digest that each shard's footer states, and what it says of how its images were drawn."""
+    from realfake.samples import shard_digest, shard_made
+
+    found = sorted(store.glob("pool-*/*.parquet"))
+    return {str(p.relative_to(store)): (shard_digest(p), shard_made(p)["drawn"]) for p in found}
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A folder in which the tiny study has been run once, by the command."""
     folder = tmp_path_factory.mktemp("user")
-    out, err = realfake(folder, "run", str(study_file(folder)))
+    out, err = realfake(folder, "run", str(study_file(folder, more=OPEN_SET)))
     return folder, out, err
 
 
@@ -66,9 +85,10 @@ def test_a_run_makes_everything_and_prints_the_answer(made):
     assert "real-only" in out or "ladder" in out
     assert (folder / "store/studies/tiny/report.html").stat().st_size > 10_000
     assert "mlflow ui" in err
-    assert len(list((folder / "store").glob("trial-*/record.json"))) == 14
+    assert len(list((folder / "store").glob("trial-*/record.json"))) == 15
     assert len(list((folder / "store").glob("closedset-*/record.json"))) == 2
-    assert len(list((folder / "store").glob("pool-*/*.parquet"))) == 4
+    assert len(list((folder / "store").glob("pool-*/*.parquet"))) == 5
+    assert len(list((folder / "store").glob("lora-*/record.json"))) == 1
     assert not list((folder / "store/.scratch").iterdir())
 
 
@@ -129,15 +149,16 @@ def test_a_volume_more_makes_only_the_new(made):
     assert all(after[path] == stamp for path, stamp in before.items())
     new = {path.parent.name.split("-")[0] for path in after.keys() - before.keys()}
     assert new == {"trial", "pool"}
-    assert len(list((folder / "store").glob("pool-*/*.parquet"))) == 6
+    assert len(list((folder / "store").glob("pool-*/*.parquet"))) == 7
 
 
 def test_the_same_study_without_ray_makes_the_same_files(made, tmp_path):
     folder, _, _ = made
     (tmp_path / "here.toml").write_text('[cluster]\naddress = "none"\n')
-    study_file(tmp_path, volumes=(40, 300, 600))
+    study_file(tmp_path, volumes=(40, 300, 600), more=OPEN_SET)
     realfake(tmp_path, "run", "tiny.py", "--on", "here.toml")
     assert files(tmp_path / "store")[0] == files(folder / "store")[0]
+    assert shards(tmp_path / "store") == shards(folder / "store")
 
 
 @pytest.mark.parametrize(

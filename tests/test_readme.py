@@ -10,7 +10,7 @@ from realfake.spec import Study
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "cluster/README.md", ROOT / "studies/LOG.md"]
+PAGES = [ROOT / "README.md", *(ROOT / page for page in ("cluster/README.md", "studies/README.md", "studies/LOG.md"))]
 
 
 def test_the_code_in_the_readme_runs_from_top_to_bottom():
