@@ -35,7 +35,8 @@ def new_student(spec: Lora, pipeline: Any, embedded: int) -> Student:
     from peft import LoraConfig
 
     settings: dict[str, Any] = {"r": spec.rank, "lora_alpha": spec.alpha or spec.rank}
-    unet, encoder = pipeline.unet, pipeline.text_encoder if spec.text_encoder or spec.token else None
+    unet: Any = pipeline.unet
+    encoder: Any = pipeline.text_encoder if spec.text_encoder or spec.token else None
     if spec.precision == "bf16":
         unet.to(torch.bfloat16)  # the frozen weights; what is trained stays in fp32
     if spec.rank:
@@ -97,8 +98,6 @@ def write(folder: Path, spec: Lora, student: Student) -> None:
     from peft.utils.save_and_load import get_peft_model_state_dict
 
     def layers(model: Any) -> Any:
-        if model is None:
-            return None
         held = get_peft_model_state_dict(model, adapter_name=ADAPTER)
         factor = (spec.alpha or spec.rank) / spec.rank
         scaled = {name: part.detach().cpu().float() for name, part in held.items()}
@@ -107,8 +106,8 @@ def write(folder: Path, spec: Lora, student: Student) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     if spec.rank:
-        worded = layers(student.text_encoder) if spec.text_encoder else None
-        StableDiffusionPipeline.save_lora_weights(folder, layers(student.unet), worded, weight_name=WEIGHTS)
+        worded = {"text_encoder_lora_layers": layers(student.text_encoder)} if spec.text_encoder else {}
+        StableDiffusionPipeline.save_lora_weights(folder, layers(student.unet), **worded, weight_name=WEIGHTS)
     if spec.token:
         pseudoword.write(folder, spec.token, student.text_encoder)
     if student.projection is not None:

@@ -42,8 +42,8 @@ def teach(pipeline: Any, word: str) -> Pseudoword:
 
     Raises SpecError when it is a word of the base.
     """
-    held = pipeline.text_encoder.get_input_embeddings()
-    if isinstance(held, Pseudoword) and pipeline.tokenizer.convert_tokens_to_ids(word) == held.number:
+    held: Any = pipeline.text_encoder.get_input_embeddings()
+    if pipeline.tokenizer.convert_tokens_to_ids(word) == getattr(held, "number", None):
         return held
     if {word, f"{word}</w>"} & pipeline.tokenizer.get_vocab().keys():  # CLIP marks where a word ends
         raise SpecError(f'Lora.token: {word!r} is a word of the base already; choose another, such as "<style>"')
