@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
+from realfake import credentials
 from realfake.values import SpecError, Value, at_least, fields, nearest
 
 
@@ -79,7 +80,8 @@ class Where(Value):
 def read(path: str | Path | None) -> Where:
     """Read a where-file; None gives the defaults of one machine.
 
-    Raises ResourceError naming the nearest key when one is unknown.
+    Raises ResourceError naming the nearest key when one is unknown, and one that holds what looks like a secret:
+    where-files are shared.
     """
     if path is None:
         return Where()
@@ -87,6 +89,12 @@ def read(path: str | Path | None) -> Where:
         text = Path(path).read_text()
     except OSError as error:
         raise ResourceError(f"--on {path}: {error.strerror}; give one of cluster/*.toml") from None
+    if place := credentials.first(text, settings=True):
+        number, what = place
+        raise ResourceError(
+            f"--on {path}:{number} holds {what}, and such files are shared; remove it and set it in the environment "
+            "instead, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, say"
+        )
     try:
         return _where(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, SpecError) as error:

@@ -9,7 +9,6 @@ import hashlib
 import ipaddress
 import json
 import os
-import re
 import shlex
 import tempfile
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import realfake
+from realfake import credentials
 from realfake.resources import Where
 from realfake.studyfile import StudyFile
 from realfake.values import Value, fields
@@ -42,19 +42,6 @@ NETWORK_DISKS = {
     ),
     "virtiofs",
 }
-KEYS = (
-    ("a password in a URL", re.compile(r"://[^/\s:@\"']*:[^/\s@\"']+@")),
-    ("an AWS access key", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
-    ("a Hugging Face token", re.compile(r"\bhf_[A-Za-z0-9]{30,}\b")),
-    ("a private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")),
-)
-SETTINGS = (  # in Python these are ordinary names, so they are looked for in where-files only
-    ("a signed URL", re.compile(r"(?i)[?&](?:sig|signature|x-amz-[a-z]+)=")),
-    (
-        "a secret",
-        re.compile(r"(?i)[\w-]*(?:secret|token|passw(?:or)?d|access_?key|api_?key)[\w-]*\s*[=:]\s*['\"]?[^\s'\"]{4}"),
-    ),
-)
 
 
 class SubmissionError(ValueError):
@@ -91,7 +78,7 @@ class Submission:
 def prepare(file: StudyFile, where: Where) -> Submission:
     """Return what to send, ``where`` being as ``placed`` leaves it. Raises SubmissionError if the study holds a key."""
     study = file.path.read_bytes()
-    refuse_keys(str(file.path), study.decode())
+    refuse_secrets(str(file.path), study.decode(), settings=False)
     files = {f"study/{file.path.name}": study, "where.toml": where_file(where).encode()}
     files |= {f"realfake/{path.relative_to(PACKAGE)}": path.read_bytes() for path in _package()}
     command = ["python", "-m", "realfake.arrival", f"study/{file.path.name}", "where.toml"]
@@ -165,26 +152,14 @@ def in_the_clear(url: str, secret: str) -> bool:
 # ---------------------------------------------------------------------------------------- the where-file of the cluster
 
 
-def refuse_secrets(path: str, text: str) -> None:
-    """Raise SubmissionError if a where-file holds what looks like a secret; the secret itself is not repeated."""
-    _refuse(path, text, KEYS + SETTINGS)
-
-
-def refuse_keys(path: str, text: str) -> None:
-    """Raise SubmissionError if a study file holds a key, a password or the token of the cluster."""
-    _refuse(path, text, KEYS)
-
-
-def _refuse(path: str, text: str, patterns: tuple[tuple[str, re.Pattern], ...]) -> None:
-    secret = token()
-    for number, line in enumerate(text.splitlines(), 1):
-        found = [what for what, pattern in patterns if pattern.search(line)]
-        found += ["the token of the cluster"] if secret and secret in line else []
-        if found:
-            raise SubmissionError(
-                f"{path}:{number} holds {found[0]}, and what is sent is kept by the cluster for all to read; remove it "
-                "and set it in the environment of the cluster's nodes instead (cluster/README.md says how)"
-            )
+def refuse_secrets(path: str, text: str, *, settings: bool = True) -> None:
+    """Raise SubmissionError if a where-file (a study file: ``settings=False``) holds what looks like a secret."""
+    if place := credentials.first(text, settings=settings, known=token()):
+        number, what = place
+        raise SubmissionError(
+            f"{path}:{number} holds {what}, and what is sent is kept by the cluster for all to read; remove it "
+            "and set it in the environment of the cluster's nodes instead (cluster/README.md says how)"
+        )
 
 
 def placed(where: Where, to: str) -> Where:

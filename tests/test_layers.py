@@ -29,6 +29,7 @@ LAYERS = [
         "kinds",
         "shadows",
         "likeness",
+        "credentials",
     },
     {"store", "samples", "shards", "objects", "resources", "intervals", "columns", "studyfile", "laws", "pool_facts"},
     {

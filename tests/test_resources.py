@@ -44,6 +44,16 @@ def test_a_bad_file_gets_one_sentence(tmp_path, text, message):
         read(where_file(tmp_path, text))
 
 
+def test_a_secret_is_refused_and_not_repeated(tmp_path):
+    path = tmp_path / "shared.toml"
+    path.write_text('store = "s"\ntracking = "https://me:hunter22@mlflow.example.org"\n')
+    with pytest.raises(
+        ResourceError, match=r"shared\.toml:2 holds a password in a URL.*MLFLOW_TRACKING_PASSWORD"
+    ) as said:
+        read(path)
+    assert "hunter22" not in str(said.value)
+
+
 def test_a_missing_file_names_the_shipped_ones():
     with pytest.raises(ResourceError, match=r"give one of cluster/\*\.toml"):
         read("nowhere.toml")
