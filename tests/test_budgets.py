@@ -99,9 +99,9 @@ def compared(here, there, response=None):
 def test_a_cell_is_limited_where_the_move_leaves_its_interval():
     assert compared(Interval(90.0, 70.0, 110.0), Interval(30.0, 10.0, 60.0))[0]["limited"]
     assert not compared(Interval(90.0, 70.0, 110.0), Interval(60.0, 40.0, 85.0))[0]["limited"]
-    found, own = compared(Interval(90.0, 70.0, 110.0), Interval(300.0, 250.0, math.inf, "above"))
+    found, own = compared(Interval(90.0, 70.0, 110.0), Interval(300.0, 250.0, math.inf, "above", ceiling=300.0))
     assert (found["limited"], found["budget"]) == (True, "epochs=60")
-    assert budget_limits(own) == ["budget-limited: under epochs=60 it is > 300"]
+    assert budget_limits(own) == ["budget-limited: under epochs=60 it is > 300 [250, > 300]"]
 
 
 def test_answers_beyond_the_ladder_are_compared_by_their_gain_over_real_images_alone():

@@ -221,7 +221,8 @@ def written(tmp_path, trials, analysis, facts):
 def test_a_number_is_shown_with_its_interval_its_bound_or_the_words_one_seed():
     bare = Interval(0.1234, -np.inf, np.inf)
     assert tables.shown(Interval(120, 80, 190)) == "120 [80, 190]"
-    assert tables.shown(Interval(800, 500, np.inf, "above"), 3) == "> 800"
+    assert tables.shown(Interval(800, 500, np.inf, "above", ceiling=800), 3) == "> 800 [500, > 800]"
+    assert tables.shown(Interval(800, 800, np.inf, "above", ceiling=800), 3) == "> 800"
     assert tables.shown(Interval(120, 80, np.inf, ceiling=800), 1) == "120 [80, > 800]"
     assert tables.shown(bare, 1) == "0.123 (one seed)"
     assert tables.shown(bare, 3) == "0.123 (no interval)"
@@ -236,7 +237,18 @@ def test_the_terminal_prints_every_cell_within_its_width(analysis, facts, width)
     joined = plain(text)
     for sentence in (*analysis["sentences"], *analysis["warnings"]):
         assert plain(sentence) in joined
-    for words in ("> 600", "< -175*", "-11", "[-18.0, -4.0]", "(one seed)", "withheld", "[12, > 750]", "0.051"):
+    for words in (
+        "> 600",
+        "[420, > 600]",
+        "< -175",
+        "[< -175, 4]*",
+        "-11",
+        "[-18.0, -4.0]",
+        "(one seed)",
+        "withheld",
+        "[12, > 750]",
+        "0.051",
+    ):
         assert words in text
     assert "Equivalent withheld at 200 + 3,200: no trial with <3,200> & more is finished." in joined
     assert "Value withheld throughout: the law does not fit (p = 0.01)." in joined
