@@ -1,17 +1,31 @@
 """The answer of a study with several recipes at a glance: arms down, test sets and currencies across.
 
-Here: this table as plain cells, and its sentences by recipe. Not here: tables of single arms (`tables`), their markup
-(`report`), the sentences (`statistics.sentences`).
+Here: this table as plain cells, its sentences by recipe, and both as text for the terminal. Not here: tables of single
+arms (`tables`), their markup (`report`), the sentences (`statistics.sentences`).
 """
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
+from realfake.columns import grid
 from realfake.statistics.currencies import setting
-from realfake.tables import NOTHING, arms, count, interval, main_response, mark, recipes, shown
+from realfake.tables import (
+    HEADER_LETTERS,
+    LABEL_LETTERS,
+    NOTHING,
+    arms,
+    count,
+    interval,
+    main_response,
+    mark,
+    recipes,
+    shown,
+)
 
 Place = tuple[str, int, int]  # arm, n_real, n_synthetic
+MANY = 12  # sentences, beyond which the table is the answer and they stand apart
 
 
 def title(recipe: str, analysis: dict[str, Any]) -> str:
@@ -66,3 +80,23 @@ def grouped(analysis: dict[str, Any]) -> list[tuple[str, list[str]]]:
     for recipe, text in zip(of, analysis["sentences"], strict=True):
         told.setdefault(title(recipe, analysis), []).append(text)
     return [(f"{name[:1].upper()}{name[1:]}", texts) for name, texts in told.items()]
+
+
+def many(analysis: dict[str, Any]) -> bool:
+    """Say whether there are so many sentences that the table above them is the answer, and they stand apart."""
+    return len(analysis["sentences"]) > MANY and bool(rows(analysis))
+
+
+def blocks(analysis: dict[str, Any], width: int) -> list[str]:
+    """The answer as plain text: the sentences; with several recipes a table leads, and each has its heading."""
+    if not (own := rows(analysis)):
+        return [textwrap.fill(text, width) for text in analysis["sentences"]]
+    above = ["\n".join(textwrap.wrap(name, HEADER_LETTERS)) for name in header(analysis)]
+    named = [["\n".join(textwrap.wrap(row[0], LABEL_LETTERS)), *row[1:]] for row in own]
+    leads = "\n".join(["At the largest volume:", *grid(above, named, width)])
+    if many(analysis):
+        return [leads, f"The report says each of these {count(len(analysis['sentences']))} answers in a sentence."]
+    told = [leads]
+    for name, texts in grouped(analysis):
+        told += [*([f"{name}:"] if name else []), *(textwrap.fill(text, width) for text in texts)]
+    return told

@@ -212,6 +212,8 @@ def terminal(analysis: dict[str, Any], facts: dict[str, Any], width: int | None 
     `width` in columns is that of the terminal unless given, and 120 in a pipe; a table that is too wide for it prints
     each interval below its number.
     """
+    from realfake import headline
+
     width = width or min(shutil.get_terminal_size((120, 24)).columns, 120)
     blocks = [textwrap.fill(": ".join(filter(None, (facts["study"], facts["question"]))), width)]
     shared = _shared_notes(analysis)
@@ -220,26 +222,12 @@ def terminal(analysis: dict[str, Any], facts: dict[str, Any], width: int | None 
     if not arms(analysis):
         blocks += [_ladder_block(analysis, recipe, width) for recipe in recipes(analysis)]
     said = (f"{note[:1].upper()}{note[1:]}." for note in analysis.get("controls", ()))
-    blocks += _answer_blocks(analysis, width)
+    blocks += headline.blocks(analysis, width)
     blocks += [textwrap.fill(text, width) for text in said]
     blocks += [_claims_block(analysis, width)] if analysis.get("claims") else []
     blocks += [textwrap.fill(text, width) for text in (facts.get("membership") or {}).get("sentences", ())]
     told = [*_unmade(facts), *(f"Warning: {warning}" for warning in warned(analysis))]
     return "\n\n".join([*blocks, *(textwrap.fill(text, width, subsequent_indent="  ") for text in told)])
-
-
-def _answer_blocks(analysis: dict[str, Any], width: int) -> list[str]:
-    """The sentences; with several recipes a table leads, and each recipe has its heading."""
-    from realfake import headline
-
-    if not (rows := headline.rows(analysis)):
-        return [textwrap.fill(text, width) for text in analysis["sentences"]]
-    header = ["\n".join(textwrap.wrap(name, HEADER_LETTERS)) for name in headline.header(analysis)]
-    named = [["\n".join(textwrap.wrap(row[0], LABEL_LETTERS)), *row[1:]] for row in rows]
-    blocks = ["\n".join(["At the largest volume:", *grid(header, named, width)])]
-    for title, texts in headline.grouped(analysis):
-        blocks += [*([f"{title}:"] if title else []), *(textwrap.fill(text, width) for text in texts)]
-    return blocks
 
 
 CLAIM_HEADER = ("claim", "claimed", "estimate", "verdict")

@@ -140,3 +140,15 @@ def test_a_legend_is_never_cut_off(document, number, name):
     assert box.y0 >= max(ax.get_window_extent().y1 for ax in figure.axes)
     written = " ".join(text.get_text() for text in figure.legends[0].get_texts())
     assert all(f"{name}{k}".strip() in textwrap.fill(" ".join(written.split()), 10**6) for k in range(number))
+
+
+def test_where_there_are_many_sentences_the_table_is_the_answer_and_they_unfold(document, monkeypatch):
+    monkeypatch.setattr(headline, "MANY", len(document["sentences"]) - 1)
+    text = terminal(document, {"study": "s", "question": "q"}, 120)
+    assert f"each of these {len(document['sentences'])} answers in a sentence" in text
+    assert "At the largest volume:" in text
+    assert " ".join(document["sentences"][0].split()) not in " ".join(text.split())
+    page = render(table(), document, {"study": "s", "question": "q"}, {}, Html(""))
+    assert page.count("<details><summary>") >= 3
+    assert "On park, in labelled images of park, in " in page
+    assert "more labelled images of park" in page

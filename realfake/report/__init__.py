@@ -166,10 +166,16 @@ def _answer(analysis: dict[str, Any]) -> list[Html]:
     response = RESPONSES[main_response(analysis)]
     below = tag("p", AT_A_GLANCE.format(response=response), class_="note")
     leads = [table(headline.header(analysis), rows), below] if rows else []
-    told = [
-        join([*([tag("h3", title)] if title else []), paragraphs(texts)]) for title, texts in headline.grouped(analysis)
-    ]
+    folded = headline.many(analysis)
+    told = [_told(title, texts, folded) for title, texts in headline.grouped(analysis)]
     return [*leads, tag("div", *told, class_="answer grouped" if rows else "answer")]
+
+
+def _told(title: str, texts: list[str], folded: bool) -> Html:
+    """The sentences of one recipe under its heading; many of them unfold when it is clicked."""
+    if folded:
+        return tag("details", tag("summary", f"{title}, in {count(len(texts), 'sentence')}"), paragraphs(texts))
+    return join([*([tag("h3", title)] if title else []), paragraphs(texts)])
 
 
 def _figure(name: str, drawings: dict[str, str], analysis: dict[str, Any]) -> Html:
