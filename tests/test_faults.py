@@ -66,7 +66,12 @@ def user_folder(tmp_path):
 def start(folder, *arguments):
     command = [sys.executable, "-m", "realfake", "run", "tiny.py", *arguments]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, preexec_fn=_interruptible)
+
+
+def _interruptible():
+    """A shell's background jobs ignore Ctrl-C, and so would what they start: the tests may be one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(folder, *arguments):
