@@ -20,11 +20,11 @@ COLUMNS = (*NUMBERS, *WORDS)
 def of_pool(store: Store, name: str) -> dict[str, Any]:
     """Return what the footers of a pool's shards say of how they were drawn, {} where none says anything.
 
-    ``name`` is the pool's address. It follows from the pool's spec, so the first shard that says something speaks for
-    all.
+    ``name`` is the pool's address. It follows from the pool's spec, so the first shard that speaks, be it of nothing to
+    tell, speaks for all; only those from before it was kept are silent.
     """
     told = (shard_made(path).get(DRAWN) for path in sorted(store.folder(name).glob("*.parquet")))
-    return next(filter(None, told), {})
+    return next((facts for facts in told if facts is not None), {})
 
 
 def in_columns(pools: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -25,22 +25,8 @@ from realfake.values import Value, fields
 PACKAGE = Path(realfake.__file__).parent
 KINDS = (".py", ".css")  # of the files of this package: whatever else lies beside them stays here
 NETWORK_DISKS = {
-    *(
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "lustre",
-        "ceph",
-        "beegfs",
-        "gpfs",
-        "glusterfs",
-        "9p",
-        "afs",
-        "orangefs",
-        "wekafs",
-    ),
-    "virtiofs",
+    *("nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "beegfs", "gpfs"),
+    *("glusterfs", "9p", "afs", "orangefs", "wekafs", "virtiofs"),
 }
 
 

@@ -15,11 +15,11 @@ from torch import nn
 from torch.nn import functional
 
 from realfake.resources import Training
-from realfake.samples import Samples, seed_of
+from realfake.samples import Samples
 from realfake.spec import Trial, address
 from realfake.tasks import other_classes
-from realfake.tasks.batches import Batch, batch, plan
-from realfake.tasks.course import Course, diverged
+from realfake.tasks.batches import Batch, batch
+from realfake.tasks.course import Course, diverged, planned
 from realfake.tasks.models import build_model, pixel_statistics
 from realfake.values import SpecError
 
@@ -78,9 +78,7 @@ def train(
     recipe, workers, device = trial.recipe, accelerator.num_processes, accelerator.device
     samples = _together(trial, real, synthetic, test)
     n_real = len(real) if real else 0
-    schedule = plan(recipe, n_real, len(samples) - n_real, seed_of("batches", address(trial)))
-    if schedule.examples // schedule.steps < 2 * workers > 2:
-        raise SpecError(f"Recipe.batch_size={recipe.batch_size} is too small for {workers} workers; give them fewer")
+    schedule = planned(trial, n_real, len(samples), workers, each=2)  # batch normalisation needs two
 
     pixels, channels = samples.images.shape[1], samples.images.shape[3]
     model = build_model(recipe, len(samples.classes), channels, pixels, weights).to(device)

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from realfake.tasks.batches import Plan
+from realfake.samples import seed_of
+from realfake.spec import Trial, address
+from realfake.tasks.batches import Plan, plan
+from realfake.values import SpecError
 
 HISTORY_LINES = 100
 WARM_UP = 0.05
@@ -25,6 +28,18 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     if step < rising:
         return peak * (step + 1) / rising
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+
+
+def planned(trial: Trial, n_real: int, n: int, workers: int, each: int = 1) -> Plan:
+    """Return the plan of a trial on ``n`` images, the first ``n_real`` of them real.
+
+    Raises SpecError when its batches are too small to give each of several workers ``each`` examples.
+    """
+    found = plan(trial.recipe, n_real, n - n_real, seed_of("batches", address(trial)))
+    if workers > 1 and found.examples // found.steps < each * workers:
+        size = trial.recipe.batch_size
+        raise SpecError(f"Recipe.batch_size={size} is too small for {workers} workers; give them fewer")
+    return found
 
 
 class Course:

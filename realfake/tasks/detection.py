@@ -15,11 +15,10 @@ import torch
 from realfake.objects import Objects
 from realfake.records import tests_at_home
 from realfake.resources import Training
-from realfake.samples import Samples, seed_of
+from realfake.samples import Samples
 from realfake.spec import DetectionRecipe, Trial, address
-from realfake.tasks.batches import plan
 from realfake.tasks.comparable_distances import true_medians
-from realfake.tasks.course import Course, diverged
+from realfake.tasks.course import Course, diverged, planned
 from realfake.tasks.detection_measures import measures
 from realfake.tasks.detectors import build_detector, load_detector, save_detector
 from realfake.tasks.feature_gaussians import population_of, read_gaussian, read_population, write_population
@@ -55,9 +54,7 @@ def train(
     recipe, workers, device = _recipe(trial), accelerator.num_processes, accelerator.device
     samples = _together(trial, real, synthetic, test)
     n_real = len(real) if real else 0
-    schedule = plan(recipe, n_real, len(samples) - n_real, seed_of("batches", address(trial)))
-    if schedule.examples // schedule.steps < workers:
-        raise SpecError(f"Recipe.batch_size={recipe.batch_size} is too small for {workers} workers; give them fewer")
+    schedule = planned(trial, n_real, len(samples), workers)
 
     model = build_detector(recipe, len(samples.classes), samples.images.shape[3], weights).to(device)
     scenes = Scenes.on(device, samples)
