@@ -105,7 +105,7 @@ def fidelities(file: StudyFile, store: Store) -> list[dict[str, Any]]:
         record = store.record(spec)
         if record and record["result"]["status"] == "ok" and isinstance(spec.of.of, Pool):
             seen = max((real.size for real in fitted_on(spec.of.of.generator)), default=0)
-            place = {"arm": arm.get(spec.of.of, "in no trial"), "pool": address(spec.of.of), "n_generator": seen}
+            place = {"arm": arm[spec.of.of], "pool": address(spec.of.of), "n_generator": seen}
             found.append({**place, **{k: v for k, v in record["result"].items() if k not in ("status", "environment")}})
     return found
 
