@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import curve_fit
 
 from realfake.laws import LAWS, PEAKED, POWER, real_error
-from realfake.statistics.fits import Fit, FitError, fit_law
+from realfake.statistics.fits import Fit, FitError, fit_law, gather
 from realfake.statistics.inversion import invert, real_curve
 from realfake.statistics.trial_table import normalised, select
 from tests.simulated import (
@@ -288,6 +288,17 @@ def test_one_seed_takes_its_noise_from_the_residuals():
     assert found.lack_of_fit is None
     worth = found.equivalent(5000, 20_000)
     assert worth.low < true_equivalent(5000, 20_000) < worth.high
+
+
+def test_one_seed_and_one_mixed_cell_take_their_noise_from_the_ladder():
+    whole = table(seeds=1, noise=0.03)
+    ladder = whole[whole["n_synthetic"] == 0].head(5)
+    mixed = whole[whole["n_real"].isin(ladder["n_real"]) & (whole["n_synthetic"] > 0)].head(1)
+    trials = select(normalised(pd.concat([ladder, mixed])), response="cross_entropy")
+    gathered = gather(trials, bootstrap=50, seed=0)
+    assert gathered.noise.method == "residuals of the fit"
+    assert gathered.deviations.shape == (50, 6)
+    assert gathered.noise.levels[-1].square.df == 2  # five sizes less a power law's three parameters
 
 
 def test_one_subset_draw_is_noted():

@@ -402,3 +402,14 @@ def test_another_relabel_seed_is_another_permutation(store):
 def test_a_generator_that_is_not_made_is_missing(store):
     with pytest.raises(FileNotFoundError):
         generators.load_generator(ClosedSet(real=tiny.real(), seed=99), store)
+
+
+def test_a_checkpoint_of_another_format_is_not_gone_on_from(tmp_path):
+    import torch
+
+    from realfake.generators import fitting
+
+    fitting.write_state(tmp_path, {"step": 3})
+    assert fitting.read_state(tmp_path) == {"step": 3}
+    torch.save({"step": 3}, tmp_path / fitting.CHECKPOINT)  # as the first version kept it
+    assert fitting.read_state(tmp_path) is None

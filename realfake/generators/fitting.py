@@ -27,6 +27,7 @@ HISTORY_LINES = 100
 CHECKPOINT_SECONDS = 20.0
 REPORT_SECONDS = 1.0
 HISTORY, CHECKPOINT = "history.jsonl", "checkpoint.pt"
+FORMAT = 2  # of a checkpoint; to be raised when what it holds changes: one of another format is not gone on from
 
 
 def check_accelerator(spec: ClosedSet | Pretrained | Lora, accelerator: accelerate.Accelerator) -> None:
@@ -156,14 +157,18 @@ def telling(
 def write_state(folder: Path, state: dict[str, Any], name: str = CHECKPOINT) -> None:
     """Write a checkpoint, whole or not at all."""
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save({**state, "format": FORMAT}, buffer)
     write_whole(folder / name, buffer.getvalue())
 
 
 def read_state(folder: Path | None, name: str = CHECKPOINT) -> dict[str, Any] | None:
-    """Return the last state that was kept in a folder, its tensors on the CPU, if any."""
+    """Return the last state that was kept in a folder, its tensors on the CPU, if any; one that another version of this
+    code kept in another format is none, and the fit begins anew."""
     path = folder / name if folder else None
-    return torch.load(path, map_location="cpu", weights_only=True) if path and path.is_file() else None
+    if not path or not path.is_file():
+        return None
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return state if state.pop("format", 1) == FORMAT else None
 
 
 def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:

@@ -48,8 +48,8 @@ class Contrast:
     def sentence(self) -> str:
         """Return the difference, in one sentence."""
         return (
-            f"The AUC of online LiRA with fixed variance on {self.population} is {self.difference} above that of "
-            f"{self.against} for {self.arm}."
+            f"The AUC of online LiRA with fixed variance on {self.population} of {self.arm} differs from that of "
+            f"{self.against} by {self.difference}."
         )
 
 
@@ -162,7 +162,7 @@ def _seen(audits: list[Audit], on: Subset, store: Store) -> _Seen:
 
 def _of_record(audit: Audit, store: Store) -> tuple[np.ndarray, np.ndarray]:
     """Return the ids ``(n,)`` and scores ``(n,)`` of one audit, in the order of ids."""
-    table = pq.read_table(store.folder(audit) / "predictions.parquet").sort_by("id")
+    table = pq.read_table(store.file(audit, "predictions.parquet")).sort_by("id")
     labels = table["label"].to_numpy()
     flat = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return table["id"].to_numpy(), score(flat.reshape(len(labels), -1), labels)

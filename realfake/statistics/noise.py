@@ -153,8 +153,8 @@ def numbered(*keys: Array) -> Array:
 
 
 def from_residuals(noise: Noise, residuals: Array, df: int) -> Noise:
-    """The noise when no cell was repeated: what a fit leaves over, lack of fit included."""
-    count, square = len(residuals), MeanSquare(float((residuals**2).sum()), max(df, 1))
+    """The noise when no cell was repeated: what a fit, to all trials or some, leaves over, lack of fit included."""
+    count, square = len(noise.scale), MeanSquare(float((residuals**2).sum()), max(df, 1))
     own = Level(OWN, np.arange(count), square, np.array([square.df]))
     return Noise(np.ones(count), noise.deviations, (own,), "residuals of the fit")
 
