@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from realfake.statistics.matched_pairs import wang as wang
     from realfake.statistics.robustness import robustness as robustness
     from realfake.store import Store as Store
+    from realfake.timelines import timeline as timeline
     from realfake.values import SpecError as SpecError
 
 _HOME = {
@@ -113,6 +114,7 @@ _HOME = {
         *("VisualGuidance", "address", "real_budget"),
     ),
     "store": ("Store",),
+    "timelines": ("timeline",),
     "values": ("SpecError",),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

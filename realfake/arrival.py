@@ -9,20 +9,20 @@ import importlib.util
 import io
 import json
 import os
-import shutil
 import sys
 import time
 import urllib.error
 import urllib.request
 import uuid
 from base64 import b64encode
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from realfake import resources, session
 from realfake.jobs import ANSWER, END
-from realfake.resources import ResourceError, Shares, Where, shares
-from realfake.store import Store, StoreError
+from realfake.packing import Node, Sort, selector
+from realfake.resources import ResourceError, Shares, Where, promised, shares
+from realfake.store import Store, StoreError, write_whole
 
 NEEDS = ("accelerate", "diffusers", "matplotlib", "mlflow", "numpy", "pandas", "pyarrow", "scipy", "timm", "torch")
 PLACE_SECONDS, GROW_SECONDS, NODE_SECONDS, SAY_SECONDS = 60.0, 900.0, 120.0, 15.0
@@ -66,9 +66,9 @@ def check(where: Where) -> None:
     Store(where.store).check_writable()
     if where.cluster.address == "none":
         return
-    with session.connected(where) as (cpus, gpus):
+    with session.connected(where) as nodes:
         check_nodes(Store(where.store))
-        check_places(where, cpus, gpus)
+        check_places(where, nodes)
 
 
 def check_packages(needs: tuple[str, ...] = NEEDS) -> None:
@@ -136,22 +136,22 @@ def check_nodes(store: Store) -> None:
     """Raise ArrivalError unless every node reads in the store what the head wrote, and the head what they wrote."""
     import ray
 
-    folder, word = store.scratch("arrival"), uuid.uuid4().hex
-    (folder / "head").write_text(word)
+    folder, word = f"arrival-{uuid.uuid4().hex[:12]}", uuid.uuid4().hex
+    leave(store, folder, "head", word)
     nodes = {node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
-    asked = {node: _on(node).remote(str(folder), word, node) for node in nodes}
+    asked = {node: _on(node).remote(store.place, folder, word, node) for node in nodes}
     try:
         for node, answer in asked.items():
             why = _answer(answer)
-            if not why and not (folder / node).is_file():
+            if not why and not store.file(folder, node).is_file():
                 why = "what it writes there does not arrive at the head"
             if why:
                 raise ArrivalError(
-                    f"the store {str(store.root)!r} is not shared with node {nodes[node]} ({why}); give a folder that "
-                    "all nodes have mounted as store = … in the --on file"
+                    f"the store {store.place!r} is not shared with node {nodes[node]} ({why}); give a folder that "
+                    "all nodes have mounted as store = … in the --on file, or an object store that all can open"
                 )
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        store.forget(folder)
 
 
 def _on(node: str) -> Any:
@@ -162,14 +162,23 @@ def _on(node: str) -> Any:
     return ray.remote(look).options(num_cpus=0, scheduling_strategy=strategy, name="look at the store")
 
 
-def look(folder: str, word: str, node: str) -> str:
+def leave(store: Store, folder: str, name: str, word: str) -> None:
+    """Leave a word in the store, for other machines to read."""
+    write_whole(store.root / folder / name, word)
+    store.keep(folder, name)
+
+
+def look(place: str, folder: str, word: str, node: str) -> str:
     """Return why a node does not share the store, "" if it does: it reads the head's word and leaves its own."""
     try:
-        if Path(folder, "head").read_text() != word:
+        store = Store(place)
+        if store.file(folder, "head").read_text() != word:
             return "another word is there"
-        Path(folder, node).write_text(word)
+        leave(store, folder, node, word)
     except OSError as error:
         return str(error.strerror)
+    except StoreError as error:
+        return str(error)
     return ""
 
 
@@ -186,20 +195,21 @@ def _answer(asked: Any) -> str:
 # -------------------------------------------------------------------------------------------- room for lanes and actors
 
 
-def check_places(where: Where, cpus: float, gpus: float) -> None:
+def check_places(where: Where, nodes: Sequence[Node]) -> None:
     """Raise ArrivalError unless all lanes and actors find room at once.
 
     They are asked for as one placement group, given back at once: so an autoscaler brings the nodes that lack, and a
-    lane that no single node can hold is noticed. What [cluster] cpus and gpus promise is waited for.
+    lane that no single node can hold is noticed. What [cluster] cpus and gpus promise is waited for; which nodes will
+    bring it, and their labels, nobody knows before.
     """
-    wanted = max(cpus, float(where.cluster.cpus)), max(gpus, float(where.cluster.gpus))
-    growing = wanted != (cpus, gpus)
-    share = shares(where, *wanted)
-    if not _room(places(share), GROW_SECONDS if growing else PLACE_SECONDS):
+    counted = promised(where.cluster, nodes)
+    share, growing = shares(where, counted), counted != nodes
+    if not _room(share, GROW_SECONDS if growing else PLACE_SECONDS):
+        train, make = share.sorts()
         raise ArrivalError(
-            f"{share.lanes} lanes of {_share(share.cpus_per_lane, share.gpus_per_lane)} and {share.actors} synthesis "
-            f"actors of {_share(share.cpus_per_actor, share.gpus_per_actor)} find no room at once on its nodes "
-            f"({_nodes()}); lower lanes, cpus_per_lane, gpus_per_lane or cpus_per_actor in the --on file, "
+            f"{share.lanes} lanes of {_asked(train)} and {share.actors} synthesis actors of {_asked(make)} find no "
+            f"room at once on its nodes ({_nodes()}); lower lanes, cpus_per_lane, gpus_per_lane or cpus_per_actor in "
+            "the --on file, "
             + (
                 "or wait until the nodes that it promises have come"
                 if growing
@@ -209,17 +219,22 @@ def check_places(where: Where, cpus: float, gpus: float) -> None:
 
 
 def places(share: Shares) -> list[dict[str, float]]:
-    """Return what each lane, each actor and the feeder ask of one node."""
-    lane = {"CPU": share.cpus_per_lane, "GPU": share.gpus_per_lane}
-    actor = {"CPU": share.cpus_per_actor, "GPU": share.gpus_per_actor}
-    every = [lane] * share.lanes + [actor] * share.actors + [{"CPU": share.cpus_for_feeder}]
+    """Return what each process that trains, each actor, and what else there is, asks of one node."""
+    every = [{"CPU": sort.cpus, "GPU": sort.gpus} for sort in share.sorts() for _ in range(sort.count)]
+    every += [{"CPU": share.beside()}]
     return [{what: amount for what, amount in place.items() if amount} for place in every]
 
 
-def _room(wanted: list[dict[str, float]], seconds: float) -> bool:
+def selectors(share: Shares) -> list[dict[str, str]]:
+    """Return the labels that each of ``places`` asks for."""
+    return [*(selector(sort.labels) for sort in share.sorts() for _ in range(sort.count)), {}]
+
+
+def _room(share: Shares, seconds: float) -> bool:
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    group, until, have = placement_group(wanted, name="room for the study"), time.monotonic() + seconds, False
+    group = placement_group(places(share), name="room for the study", bundle_label_selector=selectors(share))
+    until, have = time.monotonic() + seconds, False
     try:
         while not have and (left := until - time.monotonic()) > 0:
             have = group.wait(timeout_seconds=max(1, round(min(left, SAY_SECONDS))))  # Ray counts whole seconds
@@ -230,19 +245,16 @@ def _room(wanted: list[dict[str, float]], seconds: float) -> bool:
     return have
 
 
-def _share(cpus: float, gpus: float) -> str:
-    return f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
+def _asked(sort: Sort) -> str:
+    return f"{sort} where {', '.join(sort.labels)}" if sort.labels else str(sort)
 
 
 def _nodes() -> str:
     """Return what the nodes have, and what of it is free, in words."""
     import ray
 
-    have = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     free = ray.available_resources()
-    each = "; ".join(_share(node.get("CPU", 0), node.get("GPU", 0)) for node in have[:8])
-    more = f"; … {len(have)} in all" if len(have) > 8 else ""
-    return f"{each}{more}, of which {_share(free.get('CPU', 0), free.get('GPU', 0))} free"
+    return f"{resources.names(session.nodes())}, of which {Node(cpus=free.get('CPU', 0), gpus=free.get('GPU', 0))} free"
 
 
 if __name__ == "__main__":

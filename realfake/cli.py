@@ -3,10 +3,9 @@
 Exit codes: 0 done, 1 something asked for is missing at the end, 2 bad input, 130 interrupted.
 """
 
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import click
 from realfake import resources, studyfile
 from realfake.resources import Where
 from realfake.responses import RESPONSES
-from realfake.spec import address
 from realfake.store import Store
 from realfake.values import Value, fields
 
@@ -76,7 +74,7 @@ def main() -> None:
 @command(f"realfake run {EXAMPLE_STUDY} --dry-run")
 @click.argument("study", type=click.Path())
 @where_options
-@click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing but the datasets.")
+@click.option("--dry-run", is_flag=True, help="Say what would be made, where and for how long; make only datasets.")
 @json_option
 def run(study: str, where: Where, dry_run: bool, as_json: bool) -> None:
     """Make what STUDY needs and lacks, then print its answer. Run it again to resume."""
@@ -87,11 +85,16 @@ def run(study: str, where: Where, dry_run: bool, as_json: bool) -> None:
         claims.refuse_unknown_arms(file.study)
         effects.refuse_unknown_cells(file.study)
     if dry_run:
-        return _dry_run(file, where)
+        from realfake import forecast, foretold
+
+        told = forecast.of_study(file.study, where)
+        given = (file.study, where, told)
+        return click.echo(json.dumps(foretold.to_json(*given)) if as_json else foretold.in_words(*given))
     from realfake import execution
     from realfake.progress import Progress
+    from realfake.watching import watched
 
-    with Progress() as progress, _live(file, where, progress) as on_event:
+    with Progress() as progress, watched(file, where, progress) as on_event:
         board = execution.run(file.study, where, on_event)
     for name, why in (board.failed if board else {}).items():
         click.echo(f"{name}: {why}", err=True)
@@ -105,10 +108,13 @@ def run(study: str, where: Where, dry_run: bool, as_json: bool) -> None:
 
 @command(f"realfake status {EXAMPLE_STUDY}")
 @click.argument("study", type=click.Path())
+@click.option("--to", metavar="URL", help="How far it is on the cluster that it was sent to: its dashboard's address.")
 @where_options
 @json_option
-def status(study: str, where: Where, as_json: bool) -> None:
-    """Say how much of STUDY is made."""
+def status(study: str, to: str | None, where: Where, as_json: bool) -> None:
+    """Say how much of STUDY is made, here or on a cluster."""
+    if to:
+        return remote.status(study, to, where, as_json)
     from realfake import results
     from realfake.needs import needs
     from realfake.shards import shards_of
@@ -278,59 +284,18 @@ def _conclude(file: studyfile.StudyFile, where: Where, as_json: bool) -> None:
     """Analyse what is made, write the report, mirror it into MLflow, and print the answer."""
     from realfake import results, tables
 
-    rows, analysis, said = results.answer(file, where)
-    page = results.publish(file, where, rows, analysis, said)
-    try:
-        results.mirror(file, where, rows, analysis)
-    except RuntimeError as error:
-        if not type(error).__module__.startswith("realfake."):
-            raise
-        click.echo(str(error), err=True)
+    with results.writing(where):
+        rows, analysis, said = results.answer(file, where)
+        page = results.publish(file, where, rows, analysis, said)
+        try:
+            results.mirror(file, where, rows, analysis)
+        except RuntimeError as error:
+            if not type(error).__module__.startswith("realfake."):
+                raise
+            click.echo(str(error), err=True)
     click.echo(json.dumps(analysis) if as_json else tables.terminal(analysis, said))
     click.echo(f"report: {page}", err=True)
     click.echo(f"curves: {said['commands']['mlflow ui']}", err=True)
-
-
-@contextlib.contextmanager
-def _live(file: studyfile.StudyFile, where: Where, progress: Callable) -> Iterator[Callable[[dict], None]]:
-    """Show every event, and log finished trials to a tracking server as they come (a local file waits for the end)."""
-    if not where.tracking_uri().startswith("http"):
-        yield progress
-        return
-    from realfake import records, results, tracking
-
-    store = Store(where.store)
-    live = tracking.LiveLog(file.study.name, where.tracking_uri(), datasets=results.tracked_datasets(file, store))
-    trials = {address(trial): trial for trial in file.study.trials}
-
-    def on_event(event: dict[str, Any]) -> None:
-        progress(event)
-        if event["kind"] == "trial":
-            if event["address"] not in trials:  # of a later round of an adaptive study
-                trials.update({address(trial): trial for trial in _read(str(file.path), where).study.trials})
-            if event["address"] not in trials:  # a critic that the study does not ask about
-                return
-            (row,) = records.table([trials[event["address"]]], store, named_among=tuple(trials.values()))
-            live.log({"record": store.record(trials[event["address"]]), "row": row})
-
-    try:
-        yield on_event
-    finally:
-        live.close(timeout_seconds=10)
-
-
-def _dry_run(file: studyfile.StudyFile, where: Where) -> None:
-    from realfake import execution
-
-    lacking, adaptive = execution.dry_run(file.study, where), file.study.adaptive
-    rounds = max(0, adaptive.trials - len(file.study.trials)) if adaptive else 0
-    click.echo(
-        f"{file.study.name}: {len(lacking.fits)} generators to fit, {lacking.images:,} images to make, "
-        f"{len(lacking.trials)} trials to train"
-        + (f", {lacking.distances:,} distances to measure" if lacking.distances else "")
-        + (f", {len(lacking.evaluations)} evaluations to make" if lacking.evaluations else "")
-        + (f"; then up to {rounds} more trials, chosen in rounds of {adaptive.batch}" if adaptive and rounds else "")
-    )
 
 
 def _with(value: Value, **changes: Any) -> Any:

@@ -132,7 +132,7 @@ def _test_sets(study: Study) -> list[Dataset]:
 
 def read_detections(store: Store, name: str) -> Seen:
     """Return the detections of a made look, matched at the lowest IoU threshold, which is 0.5."""
-    table = pq.read_table(store.root / name / DETECTIONS)
+    table = pq.read_table(store.file(name, DETECTIONS))
 
     def first(column: str, kind: Any, nothing: Any) -> np.ndarray:
         values = table[column].combine_chunks()
@@ -236,7 +236,7 @@ def _translations(study: Study, store: Store) -> Iterator[tuple[Round, Translati
 
 
 def _round(spec: Translation, pool: Pool, arm: str, trial: Trial, store: Store) -> Round:
-    selection = pq.read_table(store.folder(spec) / translation.SELECTION)
+    selection = pq.read_table(store.file(spec, translation.SELECTION))
     record = store.record(spec) or {"result": {}}
     taken = next(part.size for part in trial.synthetic if part.of == pool)
     height = record["result"].get("candidate_height_median")
@@ -259,12 +259,12 @@ def _people(rounds: list[tuple[Round, Translation, Trial]], store: Store) -> Ite
             last[one[0].arm] = one
     for round_, spec, trial in list(last.values())[:MOST_SHEETS]:
         pool = next(pool for pool in naming.pools_of(trial) if pool.generator == spec)
-        if (store.folder(pool) / shard_name(0)).is_file() and store.has(spec.real.of):
+        if store.file(pool, shard_name(0)).is_file() and store.has(spec.real.of):
             yield _sheet(round_, spec, pool, next(p.size for p in trial.synthetic if p.of == pool), store)
 
 
 def _sheet(round_: Round, spec: Translation, pool: Pool, size: int, store: Store) -> People:
-    ids = pq.read_table(store.folder(spec) / translation.SELECTION)["id"].to_numpy()[: min(size, MOST_PEOPLE)]
+    ids = pq.read_table(store.file(spec, translation.SELECTION))["id"].to_numpy()[: min(size, MOST_PEOPLE)]
     virtual = spec.virtual.of
     assert isinstance(virtual, Pool)
     before = translation.drawn(virtual, generators.load_generator(virtual.generator, store), ids)

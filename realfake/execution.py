@@ -4,6 +4,7 @@ Orchestration only: state is in ``board``, Ray Data in ``synthesis``, Ray Tune i
 Running a study again is how it is resumed.
 """
 
+import contextlib
 import logging
 import tempfile
 import threading
@@ -13,12 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from realfake import datasets, session, synthesis
-from realfake.board import Board
+from realfake import datasets, session, synthesis, timelines
+from realfake.board import RETRIES, Board
 from realfake.classes import shared
 from realfake.needs import Needs, Sharded, needs
+from realfake.packing import selector
 from realfake.planning.adaptive import grown
-from realfake.resources import Shares, Where, shares
+from realfake.resources import Shares, Where, promised, shares
 from realfake.spec import Dataset, DetectionRecipe, Evaluation, Pretrained, Study, Subset, Trial, address, order
 from realfake.store import Store
 from realfake.values import SpecError
@@ -30,13 +32,19 @@ def run(study: Study, where: Where, on_event: Callable[[Event], None] = lambda e
     """Make everything that a study needs and lacks; return the board of the run, None if nothing was lacking.
 
     An adaptive study is run round by round; the board is then that of the last round that made something.
-    Events: ``{"kind": "dataset" | "fit" | "trial", "address", …}`` for what is made, ``{"kind": "begin", "board"}``,
+    Events: ``{"kind": "dataset" | "fit" | "images" | "trial" …, "address", …}`` for what is made, ``{"kind": "begin",
+    "board", "lanes"}``,
     ``{"kind": "round", "new", "trials", "of"}`` before the next round of an adaptive study.
     Raises SpecError, DatasetError, ResourceError or StoreError before Ray starts if the study cannot be run.
     """
     store = Store(where.store)
     store.check_writable()
     store.sweep_scratch()
+    with timelines.kept(store.study_folder(study.name), on_event) as on_event:
+        return _rounds(study, store, where, on_event)
+
+
+def _rounds(study: Study, store: Store, where: Where, on_event: Callable[[Event], None]) -> Board | None:
     board = None
     while True:
         made = _round(study, store, where, on_event)
@@ -62,11 +70,11 @@ def _round(study: Study, store: Store, where: Where, on_event: Callable[[Event],
         make_here(board, where)
         return board
     if not where.cluster.address:
-        shares(where, *session.machine(where.cluster))  # refuses what cannot fit before anything starts
-    with session.connected(where) as (cpus, gpus):
-        share = shares(where, cpus, gpus)
+        shares(where, [session.machine(where.cluster)])  # refuses what cannot fit before anything starts
+    with session.connected(where) as nodes:
+        share = shares(where, promised(where.cluster, nodes))
         board = Board(store, lacking, ahead=2 * share.actors + 1, on_event=on_event)
-        on_event({"kind": "begin", "board": board, "lanes": share.lanes})
+        on_event({"kind": "begin", "board": board, "lanes": share.lanes, "actors": share.actors})
         _make(board, where, share)
     return board
 
@@ -199,14 +207,17 @@ def _sweep(board: Board, where: Where, share: Shares) -> None:
 def _maker(where: Where) -> dict[str, Any]:
     """Return how shards are made here: options of ``synthesis.Maker``."""
     settings = {"batch_size": where.synthesis.batch_size, "threads": where.synthesis.threads}
-    return {"device": where.training.device, **settings, "weights": where.data_paths()}
+    faster = {"channels_last": where.synthesis.channels_last, "compiled": where.synthesis.compile}
+    return {"device": where.training.device, **settings, **faster, "weights": where.data_paths()}
 
 
 def _start_synthesis(board: Board, where: Where, share: Shares) -> "_Synthesis":
     maker = _maker(where)
-    resources: dict[str, float] = {"num_cpus": share.cpus_per_actor}
+    resources: dict[str, Any] = {"num_cpus": share.cpus_per_actor}
     if share.gpus_per_actor:
         resources["num_gpus"] = share.gpus_per_actor
+    if share.synthesis_labels:
+        resources["label_selector"] = selector(share.synthesis_labels)
     options = {"actors": share.actors, "feeder_cpus": share.cpus_for_feeder, "resources": resources, "maker": maker}
     thread = _Synthesis(board, options)
     board.add_due = thread.add
@@ -215,7 +226,10 @@ def _start_synthesis(board: Board, where: Where, share: Shares) -> "_Synthesis":
 
 
 class _Synthesis(threading.Thread):
-    """The pipeline of a run, in a thread of the driver: tells the board of every shard as it is made."""
+    """The pipeline of a run, in a thread of the driver: tells the board of every shard as it is made.
+
+    A pipeline that ends early, for a cluster loses processes, begins anew with what is outstanding.
+    """
 
     def __init__(self, board: Board, options: dict[str, Any]) -> None:
         super().__init__(name="synthesis", daemon=True)
@@ -223,10 +237,12 @@ class _Synthesis(threading.Thread):
         self.due = synthesis.due_list()
 
     def add(self, rows: list[tuple[Sharded, int]]) -> None:
-        """Send shards to the pipeline."""
+        """Send shards to the pipeline. What a list that died does not take is still outstanding."""
         import ray
+        from ray.exceptions import RayActorError
 
-        ray.get(self.due.add.remote([synthesis.descriptor(pool, first) for pool, first in rows]))
+        with contextlib.suppress(RayActorError):
+            ray.get(self.due.add.remote([synthesis.descriptor(pool, first) for pool, first in rows]))
 
     def end(self) -> None:
         """Let the pipeline end once it has made what it was sent."""
@@ -235,12 +251,23 @@ class _Synthesis(threading.Thread):
         self.join(timeout=10)
 
     def run(self) -> None:
-        try:
-            for made in synthesis.pipeline(self.board.store, self.due, **self.options):
-                self.board.shard_made(made)
-        except Exception as error:  # noqa: BLE001 - a thread cannot raise to the driver: the board is told instead
-            if not self.ending:
-                self.board.synthesis_failed(f"the synthesis pipeline ended: {type(error).__name__}: {error}")
+        failures = 0  # in a row: machines die, but so do generators that eat memory
+        while True:
+            try:
+                for made in synthesis.pipeline(self.board.store, self.due, **self.options):
+                    self.board.shard_made(made)
+                    failures = 0
+                return
+            except Exception as error:  # noqa: BLE001 - a thread cannot raise to the driver: the board is told instead
+                failures += 1
+                if self.ending or failures > RETRIES:
+                    return self._failed(error)
+            self.due = synthesis.due_list()
+            self.add(self.board.in_the_making())
+
+    def _failed(self, error: Exception) -> None:
+        if not self.ending:
+            self.board.synthesis_failed(f"the synthesis pipeline ended: {type(error).__name__}: {error}")
 
 
 def dry_run(study: Study, where: Where) -> Needs:

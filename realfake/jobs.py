@@ -40,7 +40,10 @@ class Refused(JobsError):
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt at a study on the cluster; ``started`` and ``ended`` in seconds since 1970, None if not yet."""
+    """One attempt at a study on the cluster; ``started`` and ``ended`` in seconds since 1970, None if not yet.
+
+    ``tracking`` is the MLflow server that it logs to, "" if it keeps all in its store.
+    """
 
     name: str
     status: Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
@@ -49,6 +52,7 @@ class Job:
     exit_code: int | None = None
     said: str = ""
     error: str = ""
+    tracking: str = ""
 
     @property
     def study(self) -> str:
@@ -156,8 +160,32 @@ class Server:
                 entrypoint=what.entrypoint,
                 submission_id=name,
                 runtime_env={"working_dir": folder},
-                metadata={"study": what.study},
+                metadata=_told(what, name),
             )
+
+    def latest(self, study: str) -> Job:
+        """Return the latest job of exactly this study."""
+        found = [job for job in self.jobs() if job.study == study]
+        if not found:
+            raise JobsError(
+                f"{self.url} was never sent the study {study!r}, or has forgotten it since its head was started; "
+                f"realfake jobs list --to {self.url} shows what it was sent"
+            )
+        return found[-1]
+
+    def log(self, name: str) -> str:
+        """Return all that a job has said so far; "" while it has said nothing."""
+        try:
+            with self._explained():
+                return self.client.get_job_logs(name)
+        except Refused:
+            raise
+        except JobsError:
+            return ""  # it waits for its start, or its machine is gone: its status tells
+
+    def page(self, name: str) -> str:
+        """Return where Ray's dashboard shows a job."""
+        return f"{self.url}/#/jobs/{name}"
 
     def stop(self, name: str, within_seconds: float = 60.0) -> Job:
         """Stop a job and return it once it has ended; what it made is kept."""
@@ -256,7 +284,14 @@ def _job(details: Any) -> Job:
         exit_code=details.driver_exit_code,
         said=(details.message or "").strip(),
         error=details.error_type or "",
+        tracking=(details.metadata or {}).get("tracking", ""),
     )
+
+
+def _told(what: Submission, name: str) -> dict[str, str]:
+    """What the dashboard shows of a job beside its name."""
+    attempt = NAME.fullmatch(name)["attempt"]  # type: ignore[index]
+    return {"study": what.study, "attempt": attempt, **({"tracking": what.tracking} if what.tracking else {})}
 
 
 class _Lines:

@@ -25,6 +25,7 @@ from realfake.spec import (
     Trial,
     address,
     inputs,
+    order,
     root_generator,
 )
 from realfake.store import Store
@@ -76,11 +77,17 @@ def needs(specs: Iterable[Spec], store: Store, verify: bool = True) -> Needs:
     """
     found = Needs({}, {}, {}, {})
     volumes: dict[str, int] = {}
+    largest: dict[str, Subset] = {}  # of each pool: asked for after all else, so that a pool is listed once
     todo = deque(specs)
-    while todo:
+    store.refresh(order(tuple(todo)))
+    while todo or largest:
+        if not todo:
+            todo += _shards(largest.pop(next(iter(largest))), store, verify, found, volumes)
+            continue
         spec = todo.popleft()
         if isinstance(spec, Subset):
-            todo += _shards(spec, store, verify, found, volumes)
+            before = largest.get(address(spec.of))
+            largest[address(spec.of)] = spec if before is None or before.size < spec.size else before
         elif isinstance(spec, Trial):
             todo += spec.synthetic
             if not store.record(spec):

@@ -55,7 +55,7 @@ def _fitted_pools(trials: tuple[Trial, ...], store: Store) -> list[tuple[Pool, i
     """Return the pools of fitted generators with the number of images that are there to look at."""
     found = []
     for pool, size in volumes(trials).items():
-        there = (store.folder(pool) / shard_name(0)).is_file()
+        there = store.file(pool, shard_name(0)).is_file()
         if isinstance(pool, Pool) and there and _looked_at(pool.generator):
             found.append((pool, min(size, SHARD_ROWS)))
     return found

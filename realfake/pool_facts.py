@@ -5,7 +5,7 @@ report. Not here: who computes it (``generators.facts``). A shard from before it
 a generator that has nothing to tell.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from realfake.shards import SHARD_ROWS, shard_made
@@ -23,8 +23,17 @@ def of_pool(store: Store, name: str) -> dict[str, Any]:
     ``name`` is the pool's address. It follows from the pool's spec, so the first shard that speaks, be it of nothing to
     tell, speaks for all; only those from before it was kept are silent.
     """
-    told = (shard_made(path).get(DRAWN) for path in sorted(store.folder(name).glob("*.parquet")))
+    told = (made.get(DRAWN) for made in shards_made(store, name))
     return next((facts for facts in told if facts is not None), {})
+
+
+def shards_made(store: Store, name: str) -> Iterator[dict[str, Any]]:
+    """Yield what the footer of every shard of a pool says of how it was made; of an object store, of those that this
+    machine has looked at, or of the first."""
+    files = sorted(file for file in store.files(name) if file.endswith(".parquet"))
+    here = [file for file in files if (store.root / name / file).is_file()]
+    for file in here or files[:1]:
+        yield shard_made(store.file(name, file))
 
 
 def in_columns(pools: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -45,7 +54,7 @@ def shown(store: Store, prefix: str) -> dict[str, Any]:
     found = store.show(prefix)
     if "result" in found:
         return found
-    shards = [shard_made(path) for path in sorted(store.folder(found["address"]).glob("*.parquet"))]
+    shards = list(shards_made(store, found["address"]))
     made = {
         "shards": len(shards),
         "rows": SHARD_ROWS * len(shards),

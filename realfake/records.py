@@ -59,7 +59,8 @@ def table(
     ``evaluations`` add a row each. Where there are several test sets, the recipe of a row says which; where images of
     the tested domain were ``added`` to the real ones, see ``in_target_images``.
     """
-    trials = tuple(trials)
+    trials, evaluations = tuple(trials), tuple(evaluations)
+    store.refresh((*trials, *evaluations))
     return [row for _, row in _pairs(trials, store, named_among or trials, evaluations)]
 
 
@@ -259,11 +260,11 @@ def tests_at_home(trial: Trial) -> bool:
 
 def test_labels(name: str, store: Store) -> np.ndarray:
     """Return the classes of the test images of a made trial: ``(n_test,)``."""
-    return pq.read_table(store.root / name / "predictions.parquet", columns=["label"])["label"].to_numpy()
+    return pq.read_table(store.file(name, "predictions.parquet"), columns=["label"])["label"].to_numpy()
 
 
 def _losses(store: Store, name: str) -> dict[str, np.ndarray]:
-    table = pq.read_table(store.root / name / "predictions.parquet")
+    table = pq.read_table(store.file(name, "predictions.parquet"))
     labels = table["label"].to_numpy()
     column = table["probabilities"].combine_chunks()
     probabilities = column.flatten().to_numpy(zero_copy_only=False).reshape(len(labels), -1)

@@ -1,4 +1,5 @@
-"""The verbs for a cluster: ``submit`` sends a study there, ``jobs`` lists, shows and stops what was sent.
+"""The verbs for a cluster: ``submit`` sends a study there, ``jobs`` lists, shows and stops what was sent, and
+``status --to`` says how far it is.
 
 Like the other verbs (``cli``): results on stdout, progress and errors on stderr. What they do is in ``submission`` and
 ``jobs``.
@@ -9,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +18,10 @@ from realfake import jobs, resources, studyfile, submission
 from realfake.cli import command, json_option
 from realfake.columns import grid
 from realfake.jobs import Job, Server
+from realfake.resources import Where
+
+if TYPE_CHECKING:
+    from realfake.progress import State
 
 RESENT = 2  # times that a job that died is sent again while somebody watches
 EXAMPLE_CLUSTER = "http://127.0.0.1:8265"
@@ -50,6 +55,7 @@ def submit(study: str, to: str, on: str | None, no_wait: bool, again: bool, as_j
     job, new = server.submit(sent, again)
     _say(_began(job, new))
     if no_wait:
+        _say(f"how far it is: realfake status {study} --to {to}")
         return click.echo(json.dumps(job.to_json()) if as_json else job.name)
     left = RESENT
     while (job := _watch(server, job, to, as_json)).died and left:
@@ -84,7 +90,44 @@ def jobs_(action: str, job: str, to: str, as_json: bool) -> None:
         _say("what it made is kept; submit the study again to go on" if ended.over else "it has not ended yet")
 
 
+def status(study: str, to: str, where: Where, as_json: bool) -> None:
+    """Say how far the job of STUDY is on a cluster, from its log, and where to look; exit with 0 if it ended well.
+
+    Only the log is asked: the store may be out of reach from here.
+    """
+    from realfake import progress
+
+    server = _connect(to)
+    job = server.latest(studyfile.read(study).study.name)
+    now = progress.read(server.log(job.name))
+    tracking = job.tracking or (where.tracking if where.tracking.startswith("http") else "")
+    if as_json:
+        places = {"dashboard": server.page(job.name), "mlflow": tracking or None}
+        click.echo(json.dumps({**job.to_json(), "progress": now.to_json() if now else None, **places}))
+    else:
+        click.echo("\n".join(f"{name:<10} {text}" for name, text in _status(server, job, now, tracking, to) if text))
+    sys.exit(0 if job.status == "SUCCEEDED" else 1)
+
+
 # ------------------------------------------------------------------------------------------------------------- inside
+
+
+def _status(server: Server, job: Job, now: "State | None", tracking: str, to: str) -> list[tuple[str, str]]:
+    """What is told of a job, by name; of one that has ended no time is left."""
+    how = _why(job) if job.status == "FAILED" else ""
+    rate = now.images_per_second if now and not job.over else None
+    return [
+        ("job", f"{job.name} (attempt {job.attempt})"),
+        ("status", f"{job.status.lower()}{f', {how}' if how else ''}, started {_when(job)}, {_took(job)}"),
+        ("made", " · ".join(f"{what} {now.done[what]:,} of {now.total[what]:,}" for what in now.total) if now else ""),
+        ("failed", str(now.failed) if now and now.failed else ""),
+        ("in hand", ", ".join(now.in_hand) if now and not job.over else ""),
+        ("rate", f"{rate:,.{0 if rate >= 10 else 1}f} images/s" if rate else ""),
+        ("time left", now.left if now and not job.over else ""),
+        ("log", f"realfake jobs logs {job.name} --to {to}"),
+        ("dashboard", server.page(job.name)),
+        ("MLflow", tracking),
+    ]
 
 
 def _connect(to: str) -> Server:

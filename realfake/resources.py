@@ -6,11 +6,18 @@ depends on is in ``spec``.
 
 import os
 import tomllib
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from realfake import credentials
+from realfake.buckets import cache_folder, is_bucket
+from realfake.packing import Node, Sort, admits, always_fit, check_labels, fit, most
 from realfake.values import SpecError, Value, at_least, fields, nearest
+
+DRIVER_CPUS = 0.01  # of the process that starts the workers of a trial, and waits
 
 
 class ResourceError(ValueError):
@@ -18,20 +25,29 @@ class ResourceError(ValueError):
 
 
 class Cluster(Value):
-    """The Ray cluster: ``address`` "" starts one on this machine with ``cpus`` and ``gpus`` (0: all there are)."""
+    """The Ray cluster: ``address`` "" starts one on this machine with ``cpus`` and ``gpus`` (0: all there are).
+
+    ``price_per_hour`` is that of the whole cluster, in any currency: only a dry run reads it.
+    """
 
     address: str = ""
     cpus: int = 0
     gpus: int = 0
     object_store_mb: int = 200
+    price_per_hour: float = 0.0
+
+    def check(self) -> None:
+        at_least(self, cpus=0, gpus=0, object_store_mb=75, price_per_hour=0)  # Ray starts with no less than 75
 
 
 class Training(Value):
     """Lanes train one generator or trial after another; ``workers`` > 1 trains each spec on several (DDP).
 
-    ``lanes`` 0 means one per core, or per GPU where there are GPUs. Threads are per process.
+    ``lanes`` 0 means one per core, or per GPU where there are GPUs; with several workers, one for so many. A share is
+    that of one process, and so are threads. ``labels`` ("key=value") are those of the nodes that train.
     """
 
+    labels: tuple[str, ...] = ()
     lanes: int = 0
     cpus_per_lane: float = 0.0
     gpus_per_lane: float = 0.0
@@ -43,19 +59,35 @@ class Training(Value):
 
     def check(self) -> None:
         at_least(self, lanes=0, cpus_per_lane=0, gpus_per_lane=0, workers=1, threads=1)
+        _check_gpus("training.gpus_per_lane", self.gpus_per_lane)
+        check_labels(self.labels, "training")
 
 
 class Synthesis(Value):
-    """Actors keep a generator loaded and make shards; ``batch_size`` images at a time, fitted to memory."""
+    """Actors keep a generator loaded and make shards; ``batch_size`` images at a time, fitted to memory.
 
+    ``labels`` ("key=value") are those of the nodes that make images. ``channels_last`` and ``compile`` are for the
+    networks of open-set generators.
+    """
+
+    labels: tuple[str, ...] = ()
     actors: int = 1
     cpus_per_actor: float = 0.0
     gpus_per_actor: float = 0.0
     batch_size: int = 64
     threads: int = 1
+    channels_last: bool = False
+    compile: bool = False
 
     def check(self) -> None:
         at_least(self, actors=1, cpus_per_actor=0, gpus_per_actor=0, batch_size=1, threads=1)
+        _check_gpus("synthesis.gpus_per_actor", self.gpus_per_actor)
+        check_labels(self.labels, "synthesis")
+
+
+def _check_gpus(name: str, share: float) -> None:
+    if share > 1 and share != int(share):
+        raise SpecError(f"{name} is {share:g}; Ray gives a part of one GPU, or whole ones: write {int(share)}")
 
 
 class Where(Value):
@@ -69,8 +101,9 @@ class Where(Value):
     data: tuple[str, ...] = ()  # "name=path" of folders and files that datasets are imported from
 
     def tracking_uri(self) -> str:
-        """Return the MLflow tracking URI."""
-        return self.tracking or f"sqlite:///{Path(self.store).absolute() / 'mlflow.db'}"
+        """Return the MLflow tracking URI; without one it is a file in the store, or beside what is here of it."""
+        folder = cache_folder(self.store) if is_bucket(self.store) else Path(self.store).absolute()
+        return self.tracking or f"sqlite:///{folder / 'mlflow.db'}"
 
     def data_paths(self) -> dict[str, Path]:
         """Return the paths that datasets are imported from, by dataset name."""
@@ -107,14 +140,22 @@ def _where(table: dict[str, Any]) -> Where:
     for key in table:
         if key not in known:
             raise SpecError(f"unknown key {key!r}; {nearest(key, known)}")
-    given: dict[str, Any] = {key: kind(**table[key]) for key, kind in sections.items() if key in table}
+    given: dict[str, Any] = {key: kind(**_section(key, table[key])) for key, kind in sections.items() if key in table}
     data = tuple(f"{name}={path}" for name, path in table.get("data", {}).items())
     plain = {key: table[key] for key in ("store", "tracking") if key in table}
     return Where(**given, **plain, data=data)
 
 
+def _section(name: str, section: Any) -> dict[str, Any]:
+    """Return a section with the table of its labels as texts: values are numbers, texts and tuples."""
+    if not isinstance(section, dict):
+        raise SpecError(f"{name} = {section!r} is no section; write its keys below a line [{name}]")
+    labels = section.get("labels")
+    return {**section, "labels": [f"{k}={v}" for k, v in labels.items()]} if isinstance(labels, dict) else section
+
+
 class Shares(Value):
-    """The shares of a run, all filled in: what every lane, actor and the feeder ask of Ray."""
+    """The shares of a run, all filled in: what every lane (each of its workers), actor and the feeder ask of Ray."""
 
     lanes: int
     cpus_per_lane: float
@@ -123,46 +164,163 @@ class Shares(Value):
     cpus_per_actor: float
     gpus_per_actor: float
     cpus_for_feeder: float
+    workers: int = 1
+    training_labels: tuple[str, ...] = ()
+    synthesis_labels: tuple[str, ...] = ()
+
+    def sorts(self) -> tuple[Sort, Sort]:
+        """Return the processes that train, and those that make images."""
+        train = {"count": self.lanes * self.workers, "labels": self.training_labels}
+        make = {"count": self.actors, "labels": self.synthesis_labels}
+        return (
+            Sort(cpus=self.cpus_per_lane, gpus=self.gpus_per_lane, **train),
+            Sort(cpus=self.cpus_per_actor, gpus=self.gpus_per_actor, **make),
+        )
+
+    def beside(self) -> float:
+        """Return the CPUs of what else there is: the feeder, and the drivers of lanes that have several workers."""
+        return self.cpus_for_feeder + (self.lanes * DRIVER_CPUS if self.workers > 1 else 0.0)
+
+    def always_fit(self, nodes: Sequence[Node]) -> bool:
+        """Say whether all find room at once in whichever order Ray starts them."""
+        return always_fit(nodes, *self.sorts(), self.beside())
 
 
-def shares(where: Where, cpus: float, gpus: float) -> Shares:
-    """Fit lanes, actors and the feeder into ``cpus`` and ``gpus``; raises ResourceError if they cannot all run at once.
+def shares(where: Where, nodes: Sequence[Node]) -> Shares:
+    """Fit lanes, actors and the feeder on ``nodes``; raises ResourceError if they cannot all run at once.
 
-    All of them live as long as the run and hold their share, so what does not fit together would wait for ever.
+    All of them live as long as the run and hold their share, so what does not fit together would wait for ever. What
+    the where-file leaves open is as large as fits in whichever order they are started: alike for lanes and actors.
     """
     training, synthesis = where.training, where.synthesis
-    lanes = training.lanes or max(1, int(gpus if gpus else cpus))
-    feeder = min(0.1, 0.05 * cpus)
-    per_actor = synthesis.cpus_per_actor or min(1.0, 0.2 * cpus / synthesis.actors)
-    left = cpus - feeder - per_actor * synthesis.actors
-    per_lane = training.cpus_per_lane or int(100 * min(1.0, left / lanes)) / 100
-    gpus_per_actor = synthesis.gpus_per_actor or (0.3 if gpus else 0.0) * min(1.0, gpus / synthesis.actors)
-    gpus_per_lane = (
-        training.gpus_per_lane or int(100 * max(0.0, gpus - gpus_per_actor * synthesis.actors) / lanes) / 100
-    )
-    _must_fit("CPUs", cpus, lanes, per_lane, synthesis.actors, per_actor, feeder)
-    _must_fit("GPUs", gpus, lanes, gpus_per_lane, synthesis.actors, gpus_per_actor, 0.0)
-    return Shares(
-        lanes=lanes,
-        cpus_per_lane=per_lane,
-        gpus_per_lane=gpus_per_lane,
+    joined = where.cluster.address != ""  # a Ray started here is one node: it has no need of labels
+    train_where, make_where = training.labels * joined, synthesis.labels * joined
+    training_nodes = _labelled(nodes, train_where, "training")
+    synthesis_nodes = _labelled(nodes, make_where, "synthesis")
+    cuda = training.device != "cpu"
+    train_on_gpus = cuda and any(node.gpus for node in training_nodes)
+    make_on_gpus = cuda and any(node.gpus for node in synthesis_nodes)
+    processes = int(sum(node.gpus if train_on_gpus else int(node.cpus) for node in training_nodes))
+    given = Shares(
+        lanes=training.lanes or max(1, processes // training.workers),
+        cpus_per_lane=training.cpus_per_lane,
+        gpus_per_lane=training.gpus_per_lane,
         actors=synthesis.actors,
-        cpus_per_actor=per_actor,
-        gpus_per_actor=gpus_per_actor,
-        cpus_for_feeder=feeder,
+        cpus_per_actor=synthesis.cpus_per_actor,
+        gpus_per_actor=synthesis.gpus_per_actor,
+        cpus_for_feeder=min(0.1, 0.05 * sum(node.cpus for node in nodes)),
+        workers=training.workers,
+        training_labels=train_where,
+        synthesis_labels=make_where,
     )
+    found = _largest(given, nodes, train_on_gpus, make_on_gpus)
+    _must_fit(found, nodes)
+    return found
 
 
-def _must_fit(
-    what: str, have: float, lanes: int, per_lane: float, actors: int, per_actor: float, feeder: float
-) -> None:
-    need = lanes * per_lane + actors * per_actor + feeder
-    if need > have + 1e-9 or (what == "CPUs" and per_lane <= 0):
+def promised(cluster: Cluster, nodes: Sequence[Node]) -> Sequence[Node]:
+    """Return the nodes to count on: those of a cluster that was joined, or, where [cluster] cpus or gpus promise more
+    than are there yet or still, one node with it all: which nodes will bring it, and their labels, nobody knows before.
+    """
+    have = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    wanted = max(have[0], float(cluster.cpus)), max(have[1], float(cluster.gpus))
+    growing = cluster.address != "" and wanted != have
+    return [Node(cpus=wanted[0], gpus=wanted[1], labels=None)] if growing else nodes
+
+
+def _labelled(nodes: Sequence[Node], labels: tuple[str, ...], section: str) -> list[Node]:
+    found = [node for node in nodes if admits(node, labels)]
+    if not found and labels:
+        have = sorted(
+            {label for node in nodes for label in node.labels or () if not label.startswith("ray.io/node-id")}
+        )
         raise ResourceError(
-            f"{lanes} lanes of {per_lane:g}, {actors} synthesis actors of {per_actor:g} and the feeder need "
-            f"{need:g} {what} at once, and there are {have:g}: the run would wait for ever; "
+            f"[{section}] labels: no node has {', '.join(labels)} (there are: {', '.join(have) or 'none'}); correct "
+            f'them in the --on file, or start nodes with ray start --labels="{labels[0]}"'
+        )
+    return found
+
+
+def _largest(given: Shares, nodes: Sequence[Node], train_on_gpus: bool, make_on_gpus: bool) -> Shares:
+    """Return the shares with what is open (0) filled in: GPUs first, then CPUs, each as large as fits."""
+    count = given.lanes * given.workers + given.actors
+
+    def filled(gpus: float, cpus: float) -> Shares:
+        return replace(
+            given,
+            cpus_per_lane=given.cpus_per_lane or cpus,
+            cpus_per_actor=given.cpus_per_actor or cpus,
+            gpus_per_lane=given.gpus_per_lane or gpus * train_on_gpus,
+            gpus_per_actor=given.gpus_per_actor or gpus * make_on_gpus,
+        )
+
+    parts = [int(10_000 / part) / 10_000 for part in range(1, count + 1)]  # of a GPU; Ray counts to four places
+    parts.append(0.0)  # GPUs that all have an owner: what is left open then asks for none
+    hundredths = [cpus / 100 for cpus in range(100, 0, -1)]
+    for fits in (always_fit, fit):
+
+        def good(gpus: float, cpus: float, fits: Callable[..., bool] = fits) -> bool:
+            share = filled(gpus, cpus)
+            return fits(nodes, *share.sorts(), share.beside())
+
+        gpus = _first(parts, lambda part, good=good: good(part, hundredths[-1]))
+        if good(gpus, hundredths[-1]):
+            return filled(gpus, _first(hundredths, lambda cpus, good=good, gpus=gpus: good(gpus, cpus)))
+    return filled(parts[-1], hundredths[-1])
+
+
+def _first(falling: Sequence[float], fits: Callable[[float], bool]) -> float:
+    """Return the largest that fits, the smallest if none does: what is smaller than one that fits does, too."""
+    return falling[min(bisect_left(falling, True, key=fits), len(falling) - 1)]
+
+
+def _must_fit(share: Shares, nodes: Sequence[Node]) -> None:
+    """Raise ResourceError for what totals, a single node, or all nodes together cannot hold."""
+    train, make = share.sorts()
+    _must_suffice("CPUs", sum(node.cpus for node in nodes), share, share.beside())
+    _must_suffice("GPUs", sum(node.gpus for node in nodes), share, 0.0)
+    _must_hold(train, nodes, "a lane", "training", "lane")
+    _must_hold(make, nodes, "a synthesis actor", "synthesis", "actor")
+    if not fit(nodes, train, make, share.beside()):
+        room = most(nodes, train, make, share.beside()) // share.workers
+        cure = f"lanes = {room}" if room > 0 else "fewer synthesis.actors"
+        raise ResourceError(
+            f"{_words(share)} find no room at once on {names(nodes)}, however they are placed, for each lies on one "
+            f"node and its share of a GPU on one GPU: the run would wait for ever; write {cure} or smaller shares in "
+            "the --on file"
+        )
+
+
+def _must_hold(sort: Sort, nodes: Sequence[Node], what: str, section: str, key: str) -> None:
+    """Raise ResourceError if no node by itself could hold one of these processes."""
+    able = [node for node in nodes if admits(node, sort.labels)]
+    if not fit(able, replace(sort, count=1), Sort(count=0, cpus=0.0)):
+        raise ResourceError(
+            f"{what} asks for {sort} of one node, and no node has that ({names(able)}); "
+            f"lower {section}.cpus_per_{key} or {section}.gpus_per_{key} in the --on file"
+        )
+
+
+def _must_suffice(what: str, have: float, share: Shares, beside: float) -> None:
+    train, make = share.sorts()
+    need = sum(sort.count * (sort.cpus if what == "CPUs" else sort.gpus) for sort in (train, make)) + beside
+    if need > have + 1e-9:
+        raise ResourceError(
+            f"{_words(share)} need {need:g} {what} at once, and there are {have:g}: the run would wait for ever; "
             "lower training.lanes, training.cpus_per_lane or synthesis.actors in the --on file"
         )
+
+
+def _words(share: Shares) -> str:
+    train, make = share.sorts()
+    workers = f"{share.workers} workers of " if share.workers > 1 else ""
+    return f"{share.lanes} lanes of {workers}{train}, {share.actors} synthesis actors of {make} and the feeder"
+
+
+def names(nodes: Sequence[Node], shown: int = 8) -> str:
+    """Return what the nodes have, in words."""
+    more = f"; … {len(nodes)} nodes in all" if len(nodes) > shown else ""
+    return "; ".join(map(str, nodes[:shown])) + more
 
 
 def cores() -> int:

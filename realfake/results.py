@@ -4,12 +4,14 @@ What is computed is kept beside the study under the digest of what it was comput
 answers in seconds. How numbers are fitted is in ``fits``, drawn in ``report``, mirrored in ``tracking``.
 """
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from realfake import records, tracking
+from realfake import lanes, records, tracking
 from realfake.pictured import contact_sheet as contact_sheet
 from realfake.pictured import copy_rates, drawn, fidelities, volumes
 from realfake.privacy import kept_membership
@@ -25,7 +27,7 @@ from realfake.spec import (
     address,
     order,
 )
-from realfake.store import Store, write_whole
+from realfake.store import NO_ACCESS, NO_SPACE, Store, explain, write_whole
 from realfake.studyfile import StudyFile
 from realfake.values import canonical
 
@@ -136,6 +138,7 @@ def facts(file: StudyFile, store: Store, copy_rates: list[dict[str, Any]], uri: 
         "membership": kept_membership(file.study, store),
         "fidelity": fidelities(file, store),
         "stages": _stages(file.study.wanted, store),
+        "runs": lanes.account(file.study.wanted, store.study_folder(file.study.name)),
         "missing": sum(record is None for record in made),
         "diverged": sum(record is not None and record["result"]["status"] == "diverged" for record in made),
         "commands": {
@@ -179,7 +182,7 @@ def _stages(wanted: tuple[Spec, ...], store: Store) -> list[dict[str, Any]]:
         if spec.made == "record" and (record := store.record(spec)):
             seconds[names.get(spec.kind, "generators")].append(record["seconds"])
     for pool, size in volumes(wanted).items():
-        paths = [store.folder(pool) / shard_name(first) for first in range(0, size, SHARD_ROWS)]
+        paths = [store.file(pool, shard_name(first)) for first in range(0, size, SHARD_ROWS)]
         seconds["shards"] += [shard_made(path).get("seconds", 0.0) for path in paths if path.is_file()]
     return [{"stage": k, "things": len(v), "seconds": sum(v)} for k, v in seconds.items() if v]
 
@@ -194,6 +197,17 @@ def detections(study: Study, store: Store) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------ report and tracking
+
+
+@contextlib.contextmanager
+def writing(where: Where) -> Iterator[None]:
+    """Raise StoreError, one sentence, where the disk takes nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SPACE + NO_ACCESS:
+            raise
+        raise explain(error, Store(where.store).root) from error
 
 
 def publish(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis: dict, said: dict) -> Path:
@@ -212,6 +226,7 @@ def publish(file: StudyFile, where: Where, rows: list[dict[str, Any]], analysis:
         seen = {"contact_sheet": contact_sheet(file, store), "detections": detections(file.study, store)}
         report.write(folder, pd.DataFrame(rows), analysis, {**said, **seen})
         write_whole(stamp, key)
+        store.publish(file.study.name)
     return folder / "report.html"
 
 
@@ -255,6 +270,7 @@ def tracked_datasets(file: StudyFile, store: Store) -> dict[str, dict[str, Any]]
 def state(specs: tuple[Spec, ...], store: Store) -> dict[str, dict[str, int]]:
     """Return, for every kind that has records, how many things are made of how many that the specs name."""
     found: dict[str, dict[str, int]] = {}
+    store.refresh(order(specs))
     for spec in order(specs):
         if spec.made == "record":
             entry = found.setdefault(spec.kind, {"made": 0, "of": 0})

@@ -254,7 +254,7 @@ def load(store: Store, subset: Subset | Dataset) -> Samples:
 def load_distances(store: Store, subset: Subset) -> tuple[np.ndarray, np.ndarray]:
     """Return ids ``(n,)`` and distances ``(n,)`` of a pool's images; raises what ``load`` raises for a pool."""
     assert isinstance(subset.of, Distances)
-    tables = [read_table(store.folder(subset.of) / shard_name(first)) for first in shards_of(subset.size)]
+    tables = [read_table(store.file(subset.of, shard_name(first))) for first in shards_of(subset.size)]
     table = pa.concat_tables([t.replace_schema_metadata(None) for t in tables])
     return table["id"].to_numpy()[: subset.size], table["distance"].to_numpy()[: subset.size]
 
@@ -334,5 +334,5 @@ def _read_dataset(folder: Path, files: tuple[str, ...], classes: tuple[str, ...]
 
 
 def _load_prefix(store: Store, pool: Pool, size: int) -> Samples:
-    tables = [read_table(store.folder(pool) / shard_name(first)) for first in shards_of(size)]
+    tables = [read_table(store.file(pool, shard_name(first))) for first in shards_of(size)]
     return from_tables(tables, pool_classes(store, pool)).take(slice(0, size))

@@ -10,19 +10,20 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from realfake.packing import Node
 from realfake.resources import Cluster, ResourceError, Where, cores, gpus
 
 LOGGERS = ("ray", "ray.data", "ray.tune", "ray.train")
 
 
-def machine(cluster: Cluster) -> tuple[float, float]:
-    """Return the CPUs and GPUs that a Ray started here would have."""
-    return float(cluster.cpus or cores()), float(cluster.gpus or gpus())
+def machine(cluster: Cluster) -> Node:
+    """Return the node that a Ray started here would have."""
+    return Node(cpus=float(cluster.cpus or cores()), gpus=float(cluster.gpus or gpus()))
 
 
 @contextlib.contextmanager
-def connected(where: Where) -> Iterator[tuple[float, float]]:
-    """Join the cluster at ``where.cluster.address``, or start Ray here; yield its CPUs and GPUs, and leave it.
+def connected(where: Where) -> Iterator[list[Node]]:
+    """Join the cluster at ``where.cluster.address``, or start Ray here; yield its nodes, and leave it.
 
     Raises ResourceError if no cluster answers.
     """
@@ -30,19 +31,29 @@ def connected(where: Where) -> Iterator[tuple[float, float]]:
     import ray
     import ray.data
 
-    hush(logging.ERROR)
+    hush(logging.CRITICAL)  # what a process that died was doing fills pages; what it means for the run, the board says
     try:
         with _silent_stderr():
-            ray.init(**_options(where.cluster), log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(**_options(where.cluster), log_to_driver=False, logging_level=logging.CRITICAL)
     except ConnectionError as error:
         raise ResourceError(f"no Ray cluster answers at {where.cluster.address!r}: {error}") from None
     try:
-        have = ray.cluster_resources()
         with contextlib.redirect_stdout(sys.stderr):  # what Ray has to say of lost workers is no result
-            yield have.get("CPU", 0.0), have.get("GPU", 0.0)
+            yield nodes()
     finally:
         hush(logging.CRITICAL + 1)  # what is being shut down has nothing to complain of
         ray.shutdown()
+
+
+def nodes() -> list[Node]:
+    """Return the living nodes of the cluster that is connected."""
+    import ray
+
+    alive = [(node["Resources"], node["Labels"]) for node in ray.nodes() if node["Alive"]]
+    return [
+        Node(cpus=have.get("CPU", 0.0), gpus=have.get("GPU", 0.0), labels=tuple(f"{k}={v}" for k, v in labels.items()))
+        for have, labels in alive
+    ]
 
 
 def hush(level: int) -> None:
@@ -71,9 +82,14 @@ def prepare_environment(where: Where) -> None:
 def _options(cluster: Cluster) -> dict[str, Any]:
     if cluster.address:
         return {"address": cluster.address}
-    cpus, graphics = machine(cluster)
-    memory = cluster.object_store_mb * 2**20
-    return {"num_cpus": cpus, "num_gpus": graphics, "object_store_memory": memory, "include_dashboard": False}
+    here, memory = machine(cluster), cluster.object_store_mb * 2**20
+    return {
+        "address": "local",  # whatever else runs on this machine is not ours
+        "num_cpus": here.cpus,
+        "num_gpus": here.gpus,
+        "object_store_memory": memory,
+        "include_dashboard": False,
+    }
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
-"""A folder of made things, each under its address, with ``record.json`` written last: the record is the truth.
+"""A folder, or an object store, of made things, each under its address, with ``record.json`` written last: the truth.
 
 Things appear whole: they are written in scratch beside their place and renamed into it, so a killed process leaves
 nothing half made, and two processes that make the same thing do no harm (the first one there wins; both are equal).
-No locks, no index: what exists is one listing. What the files inside mean is the business of ``samples``,
+No locks, no index: what exists is one listing. Of an object store (``buckets``) a folder of this machine holds what was
+made or read here, and the object store is the truth. What the files inside mean is the business of ``samples``,
 ``generators`` and ``tasks``; what is still needed, of ``execution``.
 """
 
@@ -15,46 +16,101 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from realfake.buckets import StoreError as StoreError
+from realfake.buckets import is_bucket
+from realfake.mirror import ANNOUNCED as ANNOUNCED
+from realfake.mirror import RECORD as RECORD
+from realfake.mirror import Mirror, key
 from realfake.spec import Spec, address
 from realfake.values import Value, differing, fields, full_fields
 
-RECORD, ANNOUNCED = "record.json", "spec.json"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
-class StoreError(RuntimeError):
-    """The store cannot give or keep what was asked; the message says why and what to type."""
-
-
 class Store:
-    """A local or shared folder of made things, one folder an address."""
+    """Made things, one folder an address: a local or shared folder, or an object store ("s3://bucket/prefix", by the
+    addresses of ``pyarrow.fs``), of which ``root`` is then what this machine has fetched.
+
+    ``place`` opens the same store again, in any process. Raises StoreError for an object store that does not answer.
+    """
 
     def __init__(self, root: str | Path = "store") -> None:
-        self.root = Path(root).absolute()
+        self.mirror = Mirror(str(root)) if is_bucket(root) else None
+        self.root = self.mirror.root if self.mirror else Path(root).absolute()
 
     def __repr__(self) -> str:
-        return f"Store({str(self.root)!r})"
+        return f"Store({self.place!r})"
+
+    @property
+    def place(self) -> str:
+        """What ``Store`` takes to open this store again."""
+        return self.mirror.bucket.place if self.mirror else str(self.root)
 
     def folder(self, spec: Spec | str) -> Path:
-        """Return where a thing is, or will be."""
-        return self.root / (spec if isinstance(spec, str) else address(spec))
+        """Return where a thing is, or will be; all files of one that is made are there to be read."""
+        folder = self._place(spec)
+        if self.mirror and (record := self._read(folder.name)):
+            self.mirror.fetch(folder, record["files"])
+        return folder
+
+    def file(self, spec: Spec | str, name: str) -> Path:
+        """Return where one file of a thing is, or would be; it is there to be read if it exists at all."""
+        path = self._place(spec) / name
+        if self.mirror and not path.is_file():
+            self.mirror.fetch_file(path)
+        return path
+
+    def files(self, spec: Spec | str) -> set[str]:
+        """Return the names of the files of an endless thing: one listing."""
+        folder = self._place(spec)
+        if self.mirror:
+            return self.mirror.files(folder.name)
+        return {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+
+    def keep(self, spec: Spec | str, name: str) -> None:
+        """Keep a file that was written whole into the folder of an endless thing: an object store is sent it."""
+        if self.mirror:
+            self.mirror.send_file(self._place(spec) / name)
 
     def study_folder(self, name: str) -> Path:
         """Return the folder of a study's tables and report: views that can be made again from records."""
-        return self.root / "studies" / name
+        folder = self.root / "studies" / name
+        if self.mirror and not folder.is_dir():
+            self.mirror.bucket.fetch_folder(f"studies/{name}", folder)
+        return folder
+
+    def publish(self, name: str) -> None:
+        """Let others see the views in the folder of a study."""
+        if self.mirror:
+            self.mirror.bucket.send_folder(self.root / "studies" / name, f"studies/{name}")
 
     def partial(self, spec: Spec) -> Path:
-        """Return the folder for the checkpoints of a thing in the making; emptied once the thing is made."""
-        return self.root / ".partial" / address(spec)
+        """Return the folder with the checkpoints of a thing in the making; emptied once the thing is made.
+
+        Of an object store, what it has of them is fetched, for another machine may have gone further.
+        """
+        folder = self._partial(spec)
+        if self.mirror:
+            shutil.rmtree(folder, ignore_errors=True)
+            self.mirror.bucket.fetch_folder(f"partial/{folder.name}", folder)
+        return folder
+
+    def refresh(self, specs: Iterable[Spec]) -> None:
+        """Learn which of these are made: of an object store one listing a kind, then all records that lack here.
+
+        What somebody has removed there is forgotten here; what was made here while it did not answer is sent.
+        """
+        if self.mirror:
+            self.mirror.refresh({address(spec) for spec in specs if spec.made == "record"})
 
     def has(self, spec: Spec) -> bool:
         """Say whether the thing is made (its record exists)."""
-        return (self.folder(spec) / RECORD).is_file()
+        return self._read(address(spec)) is not None if self.mirror else (self._place(spec) / RECORD).is_file()
 
     def record(self, spec: Spec) -> dict[str, Any] | None:
         """Return the record of a made thing, None if it is not made.
@@ -80,6 +136,8 @@ class Store:
 
     def find(self, prefix: str = "", told_by: str = RECORD) -> list[str]:
         """Return the sorted addresses of made things that begin with ``prefix``: one listing, then a look at each."""
+        if self.mirror:
+            return self.mirror.find(prefix, told_by)
         if not self.root.is_dir():
             return []
         names = sorted(e.name for e in os.scandir(self.root) if e.name.startswith(prefix) and "-" in e.name)
@@ -96,17 +154,20 @@ class Store:
         result: dict[str, Any] = {}
         started = time.time()
         try:
-            yield scratch, result
+            with self._checkpoints(spec):
+                yield scratch, result
             record = {**describe(spec), "result": result, "files": _digests(scratch), "started": started}
             _write_synced(scratch / RECORD, json.dumps({**record, "seconds": time.time() - started}, indent=1))
-            self._into_place(scratch, self.folder(spec))
+            self._finish(spec, scratch)
         except OSError as error:
             if error.errno in NO_SPACE + NO_ACCESS:
                 raise explain(error, self.root) from error
             raise  # an input that is missing, say: not the store's affair
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        shutil.rmtree(self.partial(spec), ignore_errors=True)
+        shutil.rmtree(self._partial(spec), ignore_errors=True)
+        if self.mirror:
+            self.mirror.bucket.remove_folder(f"partial/{address(spec)}")
 
     def scratch(self, spec: Spec | str) -> Path:
         """Make and return a new scratch folder; its name tells whose it is, see ``sweep_scratch``."""
@@ -127,33 +188,75 @@ class Store:
                 swept += 1
         return swept
 
+    def shared(self, scratch: Path) -> tuple[str, Any]:
+        """Return a scratch folder as all machines see it: its path, and its ``pyarrow.fs`` file system if any."""
+        if not self.mirror:
+            return str(scratch), None
+        return f"{self.mirror.bucket.base}/files/.scratch/{scratch.name}", self.mirror.bucket.files
+
     def check_writable(self) -> None:
         """Raise StoreError if the store cannot be written."""
         shutil.rmtree(self.scratch("check"), ignore_errors=True)
+        if self.mirror:
+            self.mirror.bucket.write("check", b"")
+            self.mirror.bucket.remove("check")
+
+    def forget(self, name: str) -> None:
+        """Remove an endless thing with all its files."""
+        shutil.rmtree(self._place(name), ignore_errors=True)
+        if self.mirror:
+            self.mirror.bucket.remove_folder(f"files/{name}")
 
     def announce(self, spec: Spec) -> Path:
         """Make the folder of an endless thing with its ``spec.json``, and return it; check the fields if it is there.
 
         Raises StoreError when it was announced with other field values.
         """
-        path = self.folder(spec) / ANNOUNCED
+        path = self._place(spec) / ANNOUNCED
         try:
             _same_fields(spec, json.loads(path.read_text()))
         except FileNotFoundError:
+            text = json.dumps(describe(spec), indent=1)
             try:
-                write_whole(path, json.dumps(describe(spec), indent=1))
+                write_whole(path, text)
             except OSError as error:
                 raise explain(error, self.root) from error
+            if self.mirror:
+                self.mirror.bucket.write(key(path.parent.name, ANNOUNCED), text.encode())
         return path.parent
 
     def _read(self, name: str, file: str = RECORD) -> dict[str, Any] | None:
+        path = self.root / name / file
         try:
-            return json.loads((self.root / name / file).read_text())
+            if self.mirror:
+                self.mirror.bring(name, file)
+            return json.loads(path.read_text())
         except FileNotFoundError:
             return None
         except json.JSONDecodeError as error:
-            path = self.root / name
-            raise StoreError(f"{path / file} is not JSON ({error}); remove the folder {path} and run again") from None
+            raise StoreError(f"{path} is not JSON ({error}); remove the folder {path.parent} and run again") from None
+
+    # --------------------------------------------------------------------------------------------------------- inside
+
+    def _place(self, spec: Spec | str) -> Path:
+        return self.root / (spec if isinstance(spec, str) else address(spec))
+
+    def _partial(self, spec: Spec) -> Path:
+        return self.root / ".partial" / address(spec)
+
+    def _checkpoints(self, spec: Spec) -> Any:
+        """While a thing is made, an object store is sent its checkpoints."""
+        if not self.mirror:
+            return contextlib.nullcontext()
+        return self.mirror.bucket.shadowing(self._partial(spec), f"partial/{address(spec)}")
+
+    def _finish(self, spec: Spec, scratch: Path) -> None:
+        """Let a thing take its place; an object store is sent it."""
+        if self.mirror:
+            self.mirror.owe(address(spec))
+        self._into_place(scratch, self._place(spec))
+        if self.mirror:
+            self.mirror.send(address(spec))
 
     def _into_place(self, scratch: Path, folder: Path) -> None:
         try:

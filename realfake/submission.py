@@ -36,11 +36,15 @@ class SubmissionError(ValueError):
 
 @dataclass(frozen=True)
 class Submission:
-    """What is sent: the name of the study, the files of the job's folder by path, and the command that is run there."""
+    """What is sent: the name of the study, the files of the job's folder by path, and the command that is run there.
+
+    ``tracking`` is where its progress can be watched: an MLflow server, "" if there is none.
+    """
 
     study: str
     files: dict[str, bytes]
     entrypoint: str
+    tracking: str = ""
 
     @property
     def digest(self) -> str:
@@ -68,7 +72,8 @@ def prepare(file: StudyFile, where: Where) -> Submission:
     files = {f"study/{file.path.name}": study, "where.toml": where_file(where).encode()}
     files |= {f"realfake/{path.relative_to(PACKAGE)}": path.read_bytes() for path in _package()}
     command = ["python", "-m", "realfake.arrival", f"study/{file.path.name}", "where.toml"]
-    return Submission(file.study.name, files, shlex.join(command))
+    tracking = where.tracking if where.tracking.startswith("http") else ""
+    return Submission(file.study.name, files, shlex.join(command), tracking)
 
 
 def _package() -> list[Path]:

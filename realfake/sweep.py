@@ -5,14 +5,19 @@ Tune actors, so a process imports torch once. Which spec is ready is decided in 
 ``training``; results are read from records, never from Tune.
 """
 
+import functools
 import json
 import os
+import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from realfake.resources import Shares, Training
+from realfake import logs
+from realfake.packing import selector
+from realfake.resources import DRIVER_CPUS, Shares, Training
 from realfake.spec import Spec
 from realfake.store import Store
 
@@ -60,18 +65,19 @@ def sweep(
     name: str,
 ) -> None:
     """Train every spec that the board hands out, on the lanes of ``shares``; returns when the board is over."""
+    import ray
     from ray import tune
 
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is handled by execution
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "3600"
     BOARDS[name] = board
-    many = training.workers > 1  # the lane is then a tiny driver, and the workers ask for their own share
-    share = {"cpu": 0.0 if many else shares.cpus_per_lane, "gpu": 0.0 if many else shares.gpus_per_lane}
-    trainable = tune.with_parameters(_take, specs=specs, root=str(store.root), given=(training, weights))
+    training = replace(training, cpus_per_lane=shares.cpus_per_lane, gpus_per_lane=shares.gpus_per_lane)
+    training = replace(training, labels=shares.training_labels)
+    trainable = tune.with_parameters(lane, held=[ray.put(specs)], root=store.place, given=(training, weights))
     try:
         tune.Tuner(
-            tune.with_resources(trainable, share),
+            tune.with_resources(trainable, _lane(shares)),
             param_space={},
             tune_config=tune.TuneConfig(
                 search_alg=_searcher(name),
@@ -87,7 +93,26 @@ def sweep(
         BOARDS.pop(name, None)
 
 
-def _take(config: dict[str, Any], specs: dict[str, Spec], root: str, given: tuple[Training, dict[str, Path]]) -> None:
+def _lane(shares: Shares) -> Any:
+    """Return what one lane asks of a node; of several workers it is the driver, and they ask for their own share."""
+    from ray.tune import PlacementGroupFactory
+
+    whole = {"CPU": shares.cpus_per_lane, "GPU": shares.gpus_per_lane}
+    asked = whole if shares.workers == 1 else {"CPU": DRIVER_CPUS}
+    labels = [selector(shares.training_labels)]
+    return PlacementGroupFactory([asked], bundle_label_selector=labels)  # pyright: ignore[reportArgumentType]
+
+
+@functools.lru_cache(maxsize=1)
+def _specs(held: Any) -> dict[str, Spec]:
+    """Return the specs of a run, fetched once by each lane: Tune fetches a bare reference for every one of them, which
+    takes a lane 0.1 s each time where there are 10,000."""
+    import ray
+
+    return ray.get(held)
+
+
+def lane(config: dict[str, Any], held: list[Any], root: str, given: tuple[Training, dict[str, Path]]) -> None:
     """Train one spec in this lane; what goes wrong is reported, so that the lane takes the next one."""
     from ray import tune
 
@@ -100,7 +125,9 @@ def _take(config: dict[str, Any], specs: dict[str, Spec], root: str, given: tupl
             last[0] = time.monotonic()
             tune.report({SAID: json.dumps({"event": event})})
 
-    outcome = outcome_of(train, specs[config["address"]], Store(root), report, *given)
+    logs.open_log()
+    with logs.making(config["address"]):
+        outcome = outcome_of(train, _specs(held[0])[config["address"]], Store(root), report, *given)
     tune.report({SAID: json.dumps({"outcome": outcome})})
 
 
@@ -112,7 +139,9 @@ def outcome_of(train: Callable[..., dict], spec: Spec, *given: Any) -> dict[str,
     except Exception as error:  # noqa: BLE001 - whatever it is, it is reported, and blocks only what holds this spec
         path = getattr(error, "path", None) or getattr(error, "filename", None) or ""
         outcome = {"error": f"{type(error).__name__}: {error}", "path": str(path)}
-    return {**outcome, "seconds": time.time() - started, "started": started, "process": os.getpid()}
+        logs.told(error)
+    by = {"process": os.getpid(), "node": platform.node()}
+    return {**outcome, "seconds": time.time() - started, "started": started, **by}
 
 
 def _searcher(name: str) -> Any:

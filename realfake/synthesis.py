@@ -7,14 +7,16 @@ a fault: the file is the same. What a generator is belongs to ``generators``; wh
 import json
 import os
 import pickle
+import platform
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from realfake import generators, pool_facts
+from realfake import generators, logs, pool_facts
 from realfake.objects import Objects
 from realfake.samples import RENDERED, class_counts, from_tables, image_seeds, pool_labels
 from realfake.shards import (
@@ -31,7 +33,7 @@ from realfake.shards import (
 from realfake.spec import Distances, Pool, address
 from realfake.store import Store, explain, write_whole
 
-Made = dict[str, Any]  # address, first, rows, digest, seconds, process; or error instead of digest
+Made = dict[str, Any]  # address, first, rows, digest, seconds, started, process, node; or error instead
 
 # ---------------------------------------------------------------------------------------------------- what is missing
 
@@ -42,15 +44,20 @@ def missing(store: Store, pool: Pool | Distances, size: int, verify: bool = Fals
     With ``verify``, files that changed since they were last read are read whole; corrupt ones are removed, so that
     they are missing too.
     """
-    folder = store.folder(pool)
-    there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    there = store.files(pool)
     if verify:
-        there -= remove_corrupt(folder, there & {shard_name(first) for first in shards_of(size)})
+        there -= remove_corrupt(store, pool, there & {shard_name(first) for first in shards_of(size)})
     return [first for first in shards_of(size) if shard_name(first) not in there]
 
 
-def remove_corrupt(folder: Path, names: set[str]) -> set[str]:
-    """Read the shards whose size or time is not the one last verified, remove the corrupt ones, return their names."""
+def remove_corrupt(store: Store, pool: Pool | Distances, names: set[str]) -> set[str]:
+    """Read the shards whose size or time is not the one last verified, remove the corrupt ones, return their names.
+
+    Of an object store only copies on this machine are read; the objects are, as they are fetched.
+    """
+    folder = store.root / address(pool)
+    copies = bool(store.mirror)
+    names = {name for name in names if not copies or (folder / name).is_file()}
     ledger = folder / "verified.json"
     known = json.loads(ledger.read_text()) if ledger.is_file() else {}
     stamps = {name: [(s := (folder / name).stat()).st_size, s.st_mtime_ns] for name in names}
@@ -58,7 +65,7 @@ def remove_corrupt(folder: Path, names: set[str]) -> set[str]:
     verified = {**known, **{name: stamp for name, stamp in stamps.items() if name not in corrupt}}
     if verified != known:
         write_whole(ledger, json.dumps(verified))
-    return corrupt
+    return set() if copies else corrupt
 
 
 def _sound(path: Path) -> bool:
@@ -83,8 +90,9 @@ class Maker:
         batch_size: int = 64,
         threads: int = 1,
         weights: Mapping[str, Path] | None = None,
+        **faster: bool,
     ) -> None:
-        self.store, self.batch_size, self.weights = store, batch_size, weights or {}
+        self.store, self.batch_size, self.weights, self.faster = store, batch_size, weights or {}, faster
         self.device = generators.device(device, threads)
         self.environment = {"device": generators.device_name(self.device), "threads": threads, "batch_size": batch_size}
         self._pool = ""
@@ -94,8 +102,9 @@ class Maker:
 
     def make(self, pool: Pool | Distances, first: int) -> Made:
         """Make one shard, unless it is there, and return what it is. The file appears whole, by a rename."""
-        started = time.monotonic()
-        path = self.store.announce(pool) / shard_name(first)
+        started, began = time.monotonic(), time.time()
+        self.store.announce(pool)
+        path = self.store.file(pool, shard_name(first))
         if not path.is_file():
             self._load(pool)
             table = self._table(pool, first)
@@ -104,14 +113,17 @@ class Maker:
                 write_table(table, path, made)
             except OSError as error:
                 raise explain(error, self.store.root) from error
+            self.store.keep(pool, path.name)
         made = {"address": address(pool), "first": first, "rows": SHARD_ROWS, "digest": shard_digest(path)}
-        return {**made, "seconds": time.monotonic() - started, "process": os.getpid()}
+        by = {"process": os.getpid(), "node": platform.node()}
+        return {**made, "seconds": time.monotonic() - started, "started": began, **by}
 
     def try_to_make(self, pool: Pool | Distances, first: int) -> Made:
         """Make one shard, or return the error: synthesis outlives a pool that fails; the driver decides."""
         try:
             return self.make(pool, first)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is reported, and fails this pool only
+            logs.told(error)
             return {"address": address(pool), "first": first, "error": f"{type(error).__name__}: {error}"}
 
     def _load(self, pool: Pool | Distances) -> None:
@@ -123,7 +135,9 @@ class Maker:
 
             self._loaded, self._drawn = nearness.load(pool, self.store, self.device), {}
         else:
-            self._loaded = generators.load_generator(pool.generator, self.store, self.device, self.weights)
+            self._loaded = generators.load_generator(
+                pool.generator, self.store, self.device, self.weights, **self.faster
+            )
             self._counts = class_counts(self.store, pool)
             self._drawn = generators.facts(self._loaded, pool, self.store)
         self._pool = address(pool)
@@ -132,7 +146,7 @@ class Maker:
         if isinstance(pool, Distances):
             from realfake.tasks import nearness
 
-            images = from_tables([read_table(self.store.folder(pool.of) / shard_name(first))], RENDERED)
+            images = from_tables([read_table(self.store.file(pool.of, shard_name(first)))], RENDERED)
             return distance_table(images.ids, nearness.distances(self._loaded, images, pool.scales))
         labels = pool_labels(pool, first, SHARD_ROWS, self._counts)
         seeds, indices = image_seeds(pool, first, SHARD_ROWS), range(first, first + SHARD_ROWS)
@@ -153,12 +167,13 @@ class Maker:
 
 
 def pipeline(
-    store: Store, due: Any, *, actors: int, feeder_cpus: float, resources: dict[str, float], maker: dict[str, Any]
+    store: Store, due: Any, *, actors: int, feeder_cpus: float, resources: dict[str, Any], maker: dict[str, Any]
 ) -> Iterator[Made]:
     """Yield every shard as it is made, until the ``Due`` list ends: one Ray Data pipeline for the whole run.
 
     A single read task yields the shards that become due; a fixed pool of actors makes them. With blocks of one row,
-    each flows on at once; the object store carries descriptors only, images go straight to the store.
+    each flows on at once; the object store carries descriptors only, images go straight to the store. ``resources``
+    are those of an actor, as ``map_batches`` takes them: num_cpus, num_gpus, label_selector.
     """
     import ray
 
@@ -171,21 +186,26 @@ def pipeline(
         shards = ray.data.read_datasource(_due_source(due), override_num_blocks=1, num_cpus=feeder_cpus, concurrency=1)
         made = shards.map_batches(
             _actor_class(),
-            fn_constructor_kwargs={"root": str(store.root), "maker": maker},
+            fn_constructor_kwargs={"root": store.place, "maker": maker},
             compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
             batch_size=1,
             batch_format="pyarrow",
             **resources,  # pyright: ignore[reportArgumentType]
         )
+        made.set_name("synthesis")
         for batch in made.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
             yield from map(json.loads, cast(Any, batch)["made"].to_pylist())
 
 
 def due_list() -> Any:
-    """Start and return the Ray actor that holds the shards that are due: append-only, so a replay reads the same."""
+    """Start and return the Ray actor that holds the shards that are due: append-only, so a replay reads the same.
+
+    It is on the driver's node, so that the loss of another one does not take it.
+    """
     import asyncio
 
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     @ray.remote(num_cpus=0)
     class Due:
@@ -209,7 +229,8 @@ def due_list() -> Any:
                 await self.news.wait_for(lambda: self.ended or index < len(self.rows))
                 return self.rows[index] if index < len(self.rows) else None
 
-    return Due.remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return Due.options(name=f"shards due {uuid.uuid4().hex[:6]}", scheduling_strategy=here).remote()
 
 
 def descriptor(pool: Pool | Distances, first: int) -> tuple[bytes, int]:
@@ -232,6 +253,9 @@ def _due_source(due: Any) -> Any:
             index += 1
 
     class DueSource(Datasource):
+        def get_name(self) -> str:
+            return "ShardsDue"
+
         def estimate_inmemory_data_size(self) -> int | None:
             return None
 
@@ -244,12 +268,17 @@ def _due_source(due: Any) -> Any:
 def _actor_class() -> Callable[..., Any]:
     class MakeShards:
         def __init__(self, root: str, maker: dict[str, Any]) -> None:
+            logs.open_log()
             self.maker = Maker(Store(root), **maker)
 
         def __call__(self, batch: Any) -> Any:
             import pyarrow as pa
 
-            rows = [self.maker.try_to_make(pickle.loads(r["pool"]), r["first"]) for r in batch.to_pylist()]
+            rows = [self._make(pickle.loads(row["pool"]), row["first"]) for row in batch.to_pylist()]
             return pa.table({"made": [json.dumps(row) for row in rows]})
+
+        def _make(self, pool: Pool | Distances, first: int) -> Made:
+            with logs.making(f"{address(pool)}/{shard_name(first)}"):
+                return self.maker.try_to_make(pool, first)
 
     return MakeShards

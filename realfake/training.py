@@ -8,7 +8,6 @@ is due is decided in ``execution``, many at once are in ``sweep``. torch and ray
 import contextlib
 import platform
 import random
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from realfake import samples
+from realfake.packing import selector
 from realfake.resources import ResourceError, Training
 from realfake.spec import Audit, ClosedSet, Evaluation, Lora, Pretrained, Trial, address
 from realfake.store import Store
@@ -162,6 +162,7 @@ def _train_on_workers(
 
     events = Queue(actor_options={"num_cpus": 0})
     scratch = store.scratch(spec)  # in the store, for the workers' machines share that
+    place, files = store.shared(scratch)
 
     def loop() -> dict[str, Any]:
         try:
@@ -171,7 +172,9 @@ def _train_on_workers(
             raise
 
     trainer = TorchTrainer(
-        loop, scaling_config=_scaling(training), run_config=RunConfig(name="train", storage_path=str(scratch))
+        loop,
+        scaling_config=_scaling(training),
+        run_config=RunConfig(name="train", storage_path=place, storage_filesystem=files),
     )
     fitted = _in_thread(trainer.fit)
     try:
@@ -181,16 +184,18 @@ def _train_on_workers(
         raise error or failed from failed
     finally:
         events.shutdown(force=True)
-        shutil.rmtree(scratch, ignore_errors=True)
+        store.forget(f".scratch/{scratch.name}")
 
 
 def _scaling(training: Training) -> Any:
     import ray
     from ray.train import ScalingConfig
 
-    use_gpu = training.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    there = training.gpus_per_lane > 0 if training.cpus_per_lane else ray.cluster_resources().get("GPU", 0) > 0
+    use_gpu = training.device != "cpu" and there
     share = {"CPU": training.cpus_per_lane or 1.0, **({"GPU": training.gpus_per_lane or 1.0} if use_gpu else {})}
-    return ScalingConfig(num_workers=training.workers, use_gpu=use_gpu, resources_per_worker=share)
+    placed = {"resources_per_worker": share, "label_selector": selector(training.labels) or None}
+    return ScalingConfig(num_workers=training.workers, use_gpu=use_gpu, **placed)
 
 
 def _in_thread(work: Callable[[], Any]) -> Future:

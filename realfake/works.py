@@ -279,7 +279,7 @@ def _pool(part: Subset, store: Store) -> dict[str, Any]:
 
 def _shards(part: Subset, store: Store) -> list[dict[str, str]]:
     files = [samples.shard_name(first) for first in samples.shards_of(part.size)]
-    digests = [samples.shard_digest(store.folder(part.of) / file) for file in files]
+    digests = [samples.shard_digest(store.file(part.of, file)) for file in files]
     return [{"pool": address(part.of), "file": f, "digest": d} for f, d in zip(files, digests, strict=True)]
 
 

@@ -14,14 +14,16 @@ import psutil
 
 TOKEN = "a-token-that-only-these-tests-know-0123456789"
 STARTED = "This command will now block"
+ATTEMPTS = 3  # Ray gives a node 30 s to come up, which a busy machine may miss
 LACKING = importlib.util.find_spec("aiohttp_cors") is None  # of ray[default], without which a head has no job server
 
 
 @dataclass
 class Head:
-    """A head: where its job server answers, its processes, and the environment of those who may talk to it."""
+    """A head: where its job server answers and nodes join, its processes, and the environment of who may talk to it."""
 
     url: str
+    address: str
     process: subprocess.Popen
     folder: Path
     environment: dict[str, str]
@@ -65,28 +67,37 @@ class Head:
             process.kill()
 
 
-def start(folder):
-    """Start a head. Ray gives a node 30 s to come up, which a busy machine may miss: then once more, twice."""
-    for attempt in range(3):
+def start(folder, cpus=2, *more):
+    """Start a head; ``more`` are further options of ``ray start``."""
+    environment = _environment(folder)
+    for attempt in range(ATTEMPTS):
         ports = _free_ports(4)
-        log = Path(folder) / f"head-{attempt}.log"
-        environment = _environment(folder)
-        with open(log, "w") as out:
-            process = subprocess.Popen(_start_command(folder, ports), env=environment, stdout=out, stderr=out)
-        while process.poll() is None and STARTED not in log.read_text():
-            time.sleep(0.3)
-        if process.poll() is None:
-            return Head(f"http://127.0.0.1:{ports[1]}", process, Path(folder), environment)
+        named = ("port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port")
+        options = [f"--{name}={port}" for name, port in zip(named, ports, strict=True)]
+        options += ["--head", "--dashboard-host=127.0.0.1", f"--temp-dir={folder}/ray", f"--num-cpus={cpus}", *more]
+        if process := _started(options, Path(folder) / f"head-{attempt}.log", environment):
+            address = f"127.0.0.1:{ports[0]}"
+            return Head(f"http://127.0.0.1:{ports[1]}", address, process, Path(folder), environment)
+    raise RuntimeError((Path(folder) / f"head-{attempt}.log").read_text()[-3000:])
+
+
+def join(head, name, cpus=2):
+    """Start a node that joins a head, and return its process: the parent of all that runs on it."""
+    for attempt in range(ATTEMPTS):
+        log = head.folder / f"{name}-{attempt}.log"
+        if process := _started([f"--address={head.address}", f"--num-cpus={cpus}"], log, head.environment):
+            return process
     raise RuntimeError(log.read_text()[-3000:])
 
 
-def _start_command(folder, ports):
-    named = ("port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port")
-    return [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"),
-        *(f"--{name}={port}" for name, port in zip(named, ports, strict=True)),
-        *("--dashboard-host=127.0.0.1", "--object-store-memory=100000000", f"--temp-dir={folder}/ray"),
-    ]
+def _started(options, log, environment):
+    """Start a node and return its process; None if it did not come up."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--object-store-memory=100000000"]
+    with open(log, "w") as out:
+        process = subprocess.Popen([*command, *options], env=environment, stdout=out, stderr=out)
+    while process.poll() is None and STARTED not in log.read_text():
+        time.sleep(0.3)
+    return process if process.poll() is None else None
 
 
 def _environment(folder):

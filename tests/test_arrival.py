@@ -10,7 +10,9 @@ import pytest
 from realfake import arrival, resources
 from realfake.arrival import ArrivalError
 from realfake.jobs import ANSWER, END
-from realfake.resources import Cluster, Where, shares
+from realfake.packing import Node
+from realfake.resources import Cluster, ResourceError, Where, shares
+from realfake.store import Store
 
 CHECKS = "the cluster cannot run this study: "
 
@@ -82,16 +84,18 @@ def test_lacking_packages_are_named_and_here_there_are_none():
 
 
 def test_a_node_shares_the_store_if_it_reads_the_word_and_leaves_its_own(tmp_path):
-    (tmp_path / "head").write_text("word")
-    assert arrival.look(str(tmp_path), "word", "node") == ""
-    assert (tmp_path / "node").read_text() == "word"
-    assert arrival.look(str(tmp_path), "other", "node") == "another word is there"
-    assert arrival.look(str(tmp_path / "nowhere"), "word", "node") == "No such file or directory"
+    arrival.leave(Store(tmp_path), "arrival-1", "head", "word")
+    assert arrival.look(str(tmp_path), "arrival-1", "word", "node") == ""
+    assert (tmp_path / "arrival-1/node").read_text() == "word"
+    assert arrival.look(str(tmp_path), "arrival-1", "other", "node") == "another word is there"
+    assert arrival.look(str(tmp_path / "nowhere"), "arrival-1", "word", "node") == "No such file or directory"
+    Store(tmp_path).forget("arrival-1")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("cpus", "gpus"), [(2, 0), (16, 1), (64, 8)])
 def test_room_is_asked_for_what_a_run_holds_at_once(cpus, gpus):
-    share = shares(Where(), cpus, gpus)
+    share = shares(Where(), [Node(cpus=cpus, gpus=gpus)])
     wanted = arrival.places(share)
     assert len(wanted) == share.lanes + share.actors + 1
     assert sum(place.get("CPU", 0) for place in wanted) <= cpus + 1e-9
@@ -154,15 +158,15 @@ def test_two_nodes_share_the_store_and_a_lane_must_fit_on_one_of_them(two_nodes,
     more = Where(cluster=Cluster(address=two_nodes, cpus=4), synthesis=actor)
     store = Store(tmp_path / "store")
     store.check_writable()
-    with session.connected(fits) as (cpus, gpus):
-        assert cpus == 2
+    with session.connected(fits) as nodes:
+        assert [node.cpus for node in nodes] == [1, 1]
         arrival.check_nodes(store)
         assert not list((store.root / ".scratch").iterdir())
-        arrival.check_places(fits, cpus, gpus)
-        with pytest.raises(ArrivalError, match=r"1 lanes of 1.5 CPU .* find no room at once .*\(1 CPU; 1 CPU"):
-            arrival.check_places(wide, cpus, gpus)
+        arrival.check_places(fits, nodes)
+        with pytest.raises(ResourceError, match=r"a lane asks for 1.5 CPU of one node, and no node has that \(1 CPU; 1"):
+            arrival.check_places(wide, nodes)
         with pytest.raises(ArrivalError, match="until the nodes that it promises have come"):
-            arrival.check_places(more, cpus, gpus)
+            arrival.check_places(more, nodes)
         monkeypatch.setattr(arrival, "look", lambda folder, word, node: "nothing is mounted there")
         with pytest.raises(ArrivalError, match=r"is not shared with node .* \(nothing is mounted there\)"):
             arrival.check_nodes(store)

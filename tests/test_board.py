@@ -2,9 +2,11 @@
 
 import io
 
+import pytest
+
 from realfake.board import RETRIES
 from realfake.needs import needs
-from realfake.progress import Progress, clock, line, time_left
+from realfake.progress import Progress, clock, line, read, state, time_left
 from realfake.samples import SHARD_ROWS, shard_name
 from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Repeat, Subset, Trial, address
 from realfake.store import Store
@@ -211,6 +213,30 @@ def test_the_line_of_progress_and_the_time_left(tmp_path):
     assert time_left(made, 2) == "about 0:20 left"
     assert line(made, 2, 10.0).startswith("0:10  trials 1/5 · about 0:20 left")
     assert clock(3723) == "1:02:03"
+
+
+@pytest.mark.parametrize("finished", [0, 1, 2])
+def test_what_a_log_says_of_a_run_is_read_again(tmp_path, finished):
+    made, _ = board(tmp_path, [trial(seed=s) for s in (0, 1)] + [trial(600)])
+    for name in [made.next() for _ in range(3)][:finished]:
+        made.finished(name, {"status": "ok", "seconds": 10.0})
+    made.tally["images"] = 256 * finished
+    said = state(made, 1, 3700.0)
+    told = read(f"imported digits\n0:10  trials 0/3 · starting\n{said}\nclosedset-0: ValueError: no")
+    assert told is not None
+    assert str(told) == str(said)
+    assert told.done == {what: done for what, done in said.done.items() if said.total[what]}
+    assert told.images_per_second == (pytest.approx(said.images_per_second, abs=0.06) if finished else None)
+    assert told.at_least == said.at_least
+    assert read("nothing of the kind\ntrials 1/5 · done") is None
+
+
+def test_what_had_to_wait_comes_before_what_could_be_begun_at_any_time(tmp_path):
+    made, _ = board(tmp_path, [trial(seed=s) for s in (0, 1)] + [trial(100)])
+    made.finished(made.next(), OK)
+    assert made.next() == address(trial(seed=0))  # nothing else is ready: its lane does not idle
+    made.shard_made(shard(pool(), 0))
+    assert [made.next(), made.next()] == [address(trial(100)), address(trial(seed=1))]
 
 
 def test_a_kind_that_was_never_measured_makes_the_time_left_a_lower_bound(tmp_path):

@@ -14,6 +14,7 @@ import yaml
 
 from realfake import resources
 from realfake.arrival import places
+from realfake.packing import Node
 
 ROOT = Path(__file__).parents[1]
 CLUSTER = ROOT / "cluster"
@@ -71,7 +72,7 @@ def test_the_shared_where_file_fits_on_two_nodes_of_the_launched_kind():
     assert node["resources"]["GPU"] * 2 == where.cluster.gpus
     assert node["max_workers"] >= 2
     free = [{"CPU": node["resources"]["CPU"], "GPU": node["resources"]["GPU"]} for _ in range(2)]
-    for place in sorted(places(resources.shares(where, 8, 2)), key=lambda p: -p.get("GPU", 0)):
+    for place in sorted(places(resources.shares(where, [Node(cpus=4, gpus=1)] * 2)), key=lambda p: -p.get("GPU", 0)):
         fits = next(n for n in free if all(n[what] >= amount - 1e-9 for what, amount in place.items()))
         for what, amount in place.items():
             fits[what] -= amount

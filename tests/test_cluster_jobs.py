@@ -131,6 +131,8 @@ def test_ctrl_c_leaves_the_job_running_and_stop_stops_it(head, user):
     assert watching.returncode == 130
     (job,) = listed(head, user, "long")
     assert job["status"] == "RUNNING"
+    far, _ = head.run("status", "long.py", "--to", head.url, "--json", folder=user, expect=1)
+    assert (json.loads(far)["job"], json.loads(far)["status"]) == (job["job"], "RUNNING")
     assert f"realfake jobs logs {job['job']} --to {head.url}" in err
     assert f"realfake jobs stop {job['job']} --to {head.url}" in err
     again, _ = head.run("submit", "long.py", "--to", head.url, "--on", "none.toml", "--no-wait", folder=user)
@@ -166,6 +168,8 @@ def test_a_chain_runs_on_the_cluster_itself(head, user, record_property):
     began = time.time()
     out, err = head.run("submit", "chain.py", "--to", head.url, folder=user, seconds=1200)
     assert "chain: How many tiny digits are worth one?" in out
+    far, _ = head.run("status", "chain.py", "--to", head.url, "--json", folder=user)
+    assert json.loads(far)["progress"]["done"] == {"fits": 1, "images": 256, "trials": 2}
     (shard,) = user.glob("store/pool-*/*.parquet")
     record_property("submit_to_first_image_seconds", round(shard.stat().st_mtime - began, 1))
     print(f"submit to first image: {shard.stat().st_mtime - began:.1f} s; to the answer: {time.time() - began:.1f} s")

@@ -54,6 +54,9 @@ def answering(version="2.60.0", token="", first=None, known=()):
                 return self.posted()
             if self.path == "/api/jobs/":
                 return self.say(200, [details(job) for job in kept.values()])
+            if self.path.endswith("/logs"):
+                log = kept[self.path.split("/")[3]].get("log")
+                return self.say(500, "no log yet") if log is None else self.say(200, {"logs": log})
             name = self.path.removeprefix("/api/jobs/")
             return self.say(200, details(kept[name])) if name in kept else self.say(404, f"Job {name} does not exist")
 
@@ -83,7 +86,7 @@ def answering(version="2.60.0", token="", first=None, known=()):
 
 
 def details(job):
-    return {"type": "SUBMISSION", "entrypoint": "python", **{k: v for k, v in job.items() if k != "sent"}}
+    return {"type": "SUBMISSION", "entrypoint": "python", **{k: v for k, v in job.items() if k not in ("sent", "log")}}
 
 
 @pytest.fixture(autouse=True)
@@ -238,6 +241,86 @@ def test_the_verbs_list_stop_and_say_what_is_there():
         assert "had ended before: stopped" in again.stderr
         listed = CliRunner().invoke(cli.main, ["jobs", "list", "--json"], env={"RAY_API_SERVER_ADDRESS": url})
         assert [job["attempt"] for job in json.loads(listed.output)] == [1]
+
+
+LOG = """2026-11-21 23:00:00 INFO job_manager.py:500 -- Runtime env is set up.
+Running entrypoint for job x: python -m realfake.arrival study/s.py where.toml
+0:15  fits 0/1 · images 0/512 · trials 0/1 · in hand: closedset · starting
+0:30  fits 1/1 · images 256/512 · trials 0/1 · 8.5 images/s · 1 failed · in hand: trial · more than 0:42 left
+closedset-0123456789ab: ValueError: no
+"""
+ASKED = "http://mlflow:5000"
+
+
+def status_of(tmp_path, url, *arguments):
+    (tmp_path / "s.py").write_text(LADDER)
+    return CliRunner().invoke(cli.main, ["status", str(tmp_path / "s.py"), "--to", url, *arguments])
+
+
+def test_status_says_how_far_a_job_is_and_where_to_look(tmp_path):
+    times = {"start_time": 1000, "end_time": 62_000}
+    other = Submission("a", {}, "python a")
+    known = [
+        ("realfake-ab-0123456789ab-1", "RUNNING", {"start_time": 9000}),
+        (other.name(1), "FAILED", {"start_time": 500}),
+        (other.name(2), "RUNNING", {**times, "log": LOG, "metadata": {"tracking": ASKED}}),
+    ]
+    with answering(token=TOKEN, known=known) as (url, kept):
+        said = status_of(tmp_path, url)
+        lines = dict(line.split(maxsplit=1) for line in said.stdout.replace("in hand", "hand").splitlines())
+        assert said.exit_code == 1
+        assert lines["job"] == f"{other.name(2)} (attempt 2)"
+        assert lines["status"].startswith("running, started ")
+        assert lines["made"] == "fits 1 of 1 · images 256 of 512 · trials 0 of 1"
+        assert (lines["failed"], lines["hand"], lines["rate"]) == ("1", "trial", "8.5 images/s")
+        assert "time left  more than 0:42 left" in said.stdout
+        assert lines["dashboard"] == f"{url}/#/jobs/{other.name(2)}"
+        assert lines["MLflow"] == ASKED
+        assert lines["log"] == f"realfake jobs logs {other.name(2)} --to {url}"
+        found = json.loads(status_of(tmp_path, url, "--json").stdout)
+        assert (found["job"], found["attempt"], found["status"]) == (other.name(2), 2, "RUNNING")
+        assert found["progress"]["done"] == {"fits": 1, "images": 256, "trials": 0}
+        assert (found["progress"]["images_per_second"], found["progress"]["seconds_left"]) == (8.5, 42.0)
+        assert (found["mlflow"], found["dashboard"]) == (ASKED, lines["dashboard"])
+        kept[other.name(2)] |= {
+            "status": "SUCCEEDED",
+            "log": f"{LOG}1:00  fits 1/1 · images 512/512 · trials 1/1 · done\n",
+        }
+        ended = status_of(tmp_path, url)
+        assert ended.exit_code == 0
+        assert "trials 1 of 1" in ended.stdout
+        assert "left" not in ended.stdout
+        assert "images/s" not in ended.stdout
+
+
+def test_status_of_a_job_that_has_not_begun_failed_or_was_never_sent(tmp_path):
+    sent = Submission("a", {}, "python a")
+    with answering(known=[(sent.name(1), "PENDING", {})]) as (url, kept):
+        waiting = status_of(tmp_path, url)
+        assert waiting.exit_code == 1
+        assert "pending" in waiting.stdout
+        assert "made" not in waiting.stdout
+        assert json.loads(status_of(tmp_path, url, "--json").stdout)["progress"] is None
+        kept[sent.name(1)] |= {"status": "FAILED", "driver_exit_code": 137, "log": ""}
+        failed = status_of(tmp_path, url)
+        assert (failed.exit_code, "failed, exit code 137" in failed.stdout) == (1, True)
+        del kept[sent.name(1)]
+        nothing = status_of(tmp_path, url)
+        assert (nothing.exit_code, nothing.stdout) == (2, "")
+        assert "was never sent the study 'a'" in nothing.stderr
+        assert "Traceback" not in nothing.output
+    assert "no Ray dashboard answers" in status_of(tmp_path, "http://127.0.0.1:9").stderr
+
+
+def test_a_job_tells_where_its_progress_can_be_watched(tmp_path, monkeypatch):
+    (tmp_path / "s.py").write_text(LADDER)
+    (tmp_path / "on.toml").write_text(f'tracking = "{ASKED}"\n')
+    monkeypatch.chdir(tmp_path)
+    with answering(token=TOKEN) as (url, kept):
+        for arguments in (["--on", "on.toml"], []):
+            CliRunner().invoke(cli.main, ["submit", "s.py", "--to", url, "--no-wait", *arguments])
+        told = [job["sent"]["metadata"] for job in kept.values()]
+        assert told == [{"study": "a", "attempt": "1", "tracking": ASKED}, {"study": "a", "attempt": "1"}]
 
 
 def test_submit_without_waiting_prints_the_name_alone_and_refuses_before_it_asks(tmp_path, monkeypatch):

@@ -31,7 +31,21 @@ LAYERS = [
         "likeness",
         "credentials",
     },
-    {"store", "samples", "shards", "objects", "resources", "intervals", "columns", "studyfile", "laws", "pool_facts"},
+    {"buckets", "packing"},
+    {"mirror"},
+    {
+        "store",
+        "samples",
+        "shards",
+        "objects",
+        "resources",
+        "intervals",
+        "columns",
+        "studyfile",
+        "laws",
+        "pool_facts",
+        "logs",
+    },
     {
         *("annotations", "datasets", "sources", "folders", "generators", "tasks", "fidelity", "naming", "records"),
         *("privacy", "scaffold", "statistics", "planning", "aerial", "detections", "representation", "syn2real"),
@@ -40,12 +54,12 @@ LAYERS = [
     },
     {"synthesis", "works", "training"},
     {"sweep"},
-    {"session", "needs", "board", "execution"},
+    {"session", "needs", "board", "execution", "timelines", "lanes", "rates", "forecast"},
     {
         *("tracking", "answers", "queries", "listing", "results", "pictured", "detector_facts", "purchasing"),
         *("report", "tables", "headline", "flat_rows"),
     },
-    {"progress", "cli", "__init__", "__main__", "submission", "jobs", "remote", "arrival"},
+    {"progress", "foretold", "cli", "__init__", "__main__", "submission", "jobs", "remote", "arrival", "watching"},
 ]
 HEAVY = {
     "ray": {"synthesis", "training", "sweep", "session", "execution", "jobs", "arrival"},

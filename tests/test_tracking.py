@@ -13,12 +13,22 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from realfake import watching
 from realfake.intervals import Interval, withheld
 from realfake.privacy import lira
 from realfake.privacy.curves import numbers
-from realfake.queries import QueryError, audits, curves
+from realfake.progress import State
+from realfake.queries import QueryError, audits, curves, trials
+from realfake.resources import Where
+from realfake.spec import Dataset as SpecDataset
+from realfake.spec import Recipe, Study, Subset, Trial, address
+from realfake.store import Store
+from realfake.studyfile import StudyFile
 from realfake.tracking import LiveLog, TrackingError, flat, track, ui_command
 from realfake.tracking.texts import TAG_CHARACTERS, joined, packed, split, unpacked
+from realfake.watching import numbers as numbers_of
+from realfake.watching import stage
+from tests.by_hand import OK, board, make_record
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: connections are refused
 DIGITS = {"type": "Dataset", "address": "dataset-aaaaaaaaaaaa", "name": "digits", "split": "train"}
@@ -397,16 +407,22 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
 # ---------------------------------------------------------------------------------------------------------------- live
 
 
+def how_far(done, total=12, ended=""):
+    """Return what is told of a run that has made so many trials."""
+    now = State(10.0 * done, {"trials": done}, {"trials": total}, seconds_left=10.0 * (total - done))
+    return {"progress": numbers_of(now), "said": str(now), "stage": stage(now), "ended": ended}
+
+
 def test_live_logging_then_tracking_makes_no_duplicates(uri):
     rows = rows_of()
     live = LiveLog("live", uri, DATASETS)
     for done, finished in enumerate(rows[:5]):
         live.log({"record": record(finished), "row": finished})
-        live.log({"done": done + 1, "total": 12, "rate": 0.5})
+        live.log(how_far(done + 1))
     live.close(timeout_seconds=60)
     assert (live.logged, live.dropped, live.problem) == (5, 0, "")
     (waiting,) = runs(uri, "live", "study")
-    assert (waiting.info.status, waiting.data.metrics["total"]) == ("RUNNING", 12)
+    assert (waiting.info.status, waiting.data.metrics) == ("RUNNING", {})
     logged = {run.data.tags["realfake.address"]: run.data.to_dictionary() for run in runs(uri, "live", "trial")}
 
     counts = mirrored(uri, "live", rows, datasets=DATASETS)
@@ -425,16 +441,142 @@ def test_live_logging_then_tracking_makes_no_duplicates(uri):
 def test_two_that_log_the_same_trial_leave_one(uri):
     mirrored(uri, "race", [row()])
     late = LiveLog("race", uri)
-    late.log({"done": 0, "total": 2, "rate": 0.0})  # reads what is there, before the other trial is mirrored
+    late.log(how_far(0))  # reads what is there, before the other trial is mirrored
     deadline = time.monotonic() + 30
-    while not any(run.info.status == "RUNNING" for run in runs(uri, "race")) and time.monotonic() < deadline:
+    while not any("failed" in run.data.metrics for run in runs(uri, "race")) and time.monotonic() < deadline:
         time.sleep(0.05)
     mirrored(uri, "race", [row(), row(seed=1)])
     late.log({"record": record(row(seed=1)), "row": row(seed=1)})
     late.close(timeout_seconds=30)
     assert len(runs(uri, "race", "trial")) == 3
+    assert len(runs(uri, "race", "progress")) == 1
     assert mirrored(uri, "race", [row(), row(seed=1)])["trials_new"] == 0
     assert len(runs(uri, "race", "trial")) == 2
+
+
+def test_progress_is_a_run_of_its_own_over_time_that_no_query_sees(uri):
+    for number in (1, 2):  # the first process is killed: it never says that it ended
+        live = LiveLog("going", uri, DATASETS)
+        for done in (0, 5, 12):
+            live.log(how_far(done, ended="FINISHED" if (done, number) == (12, 2) else ""))
+        live.close(timeout_seconds=60)
+        assert (live.dropped, live.problem) == (0, "")
+    first, second = sorted(runs(uri, "going", "progress"), key=lambda run: run.info.start_time)
+    assert (first.info.status, second.info.status) == ("KILLED", "FINISHED")
+    client = MlflowClient(uri)
+    told = {
+        name: [point.value for point in client.get_metric_history(second.info.run_id, name)]
+        for name in ("trials_done", "trials_total", "seconds_left", "failed")
+    }
+    assert told == {
+        **{"trials_done": [0, 5, 12], "trials_total": [12] * 3},
+        **{"seconds_left": [120, 70, 0], "failed": [0] * 3},
+    }
+    busy = second.data.metrics["system/cpu_utilization_percentage"]
+    assert 0 <= busy <= 100
+    assert second.data.metrics["system/system_memory_usage_megabytes"] > 100
+    assert second.data.tags["realfake.stage"] == "done"
+    assert second.data.tags["mlflow.note.content"] == "2:00  trials 12/12 · done"
+    (study,) = runs(uri, "going", "study")
+    assert second.data.tags["mlflow.parentRunId"] == study.info.run_id
+
+    counts = mirrored(uri, "going")
+    assert (counts["trials_new"], counts["superseded"]) == (12, 0)
+    assert len(curves(study="going", uri=uri)) == 6
+    assert len(trials(uri, study="going")) == 12
+    assert len(runs(uri, "going", "progress")) == 2
+    assert mirrored(uri, "going")["trials_new"] == 0
+
+
+def tried(where, monkeypatch, ended=None):
+    """Return what a server would be told of a run of two trials that ends so, and what its own caller hears."""
+    said, heard = [], []
+
+    class Told:
+        def __init__(self, *_, **__):
+            pass
+
+        log, close = said.append, lambda self, timeout_seconds: said.append("closed")
+
+    monkeypatch.setattr(watching.tracking, "LiveLog", Told)
+    study = Study(name="watched", trials=tuple(_trial(seed) for seed in (0, 1)))
+    made, _ = board(Path(where.store), study.trials)
+    with watching.watched(StudyFile(study, Path("watched.py"), ""), where, heard.append) as on_event:
+        on_event({"kind": "dataset"})
+        on_event({"kind": "begin", "board": made, "lanes": 1})
+        made.finished(name := made.next(), OK)
+        make_record(
+            Store(where.store), next(one for one in study.trials if address(one) == name), error=0.2, real_budget=50
+        )
+        on_event({"kind": "trial", "address": name})
+        on_event({"kind": "trial", "address": "trial-of-a-critic"})
+        if ended:
+            raise ended
+        made.finished(made.next(), {"error": "ValueError: no"})
+    return said, heard
+
+
+def _trial(seed):
+    train, test = SpecDataset(name="digits"), SpecDataset(name="digits", split="test")
+    return Trial(real=Subset(of=train, size=50), test=test, recipe=Recipe(examples_seen=100), seed=seed)
+
+
+def test_a_server_is_told_of_trials_and_progress_and_how_the_run_ended(tmp_path, monkeypatch):
+    where = Where(store=str(tmp_path), tracking=NOBODY)
+    said, heard = tried(where, monkeypatch)
+    assert [event["kind"] for event in heard] == ["dataset", "begin", "trial", "trial"]
+    start, logged, end, closed = said
+    assert start["progress"] == {"failed": 0, "trials_done": 0, "trials_total": 2}
+    assert (start["stage"], start["ended"]) == ("training trials", "")
+    assert logged["record"]["result"]["error"] == logged["row"]["error"] == 0.2
+    assert (end["progress"]["trials_done"], end["progress"]["failed"]) == (1, 1)
+    assert (end["stage"], end["ended"], closed) == ("failed", "FAILED", "closed")
+
+
+@pytest.mark.parametrize(("error", "ended"), [(KeyboardInterrupt(), "KILLED"), (RuntimeError("no"), "FAILED")])
+def test_a_run_that_is_interrupted_or_fails_is_told_so(tmp_path, monkeypatch, error, ended):
+    said: list = []
+    monkeypatch.setattr(watching._Told, "end", lambda self, how: said.append(how))
+    with pytest.raises(type(error)):
+        tried(Where(store=str(tmp_path), tracking=NOBODY), monkeypatch, ended=error)
+    assert said == [ended]
+
+
+def test_the_stage_is_what_is_in_hand_and_a_bound_is_no_number():
+    total = {"fits": 4, "images": 512, "distances": 0, "trials": 2, "evaluations": 1}
+    none = dict.fromkeys(total, 0)
+    assert stage(State(0.0, none, total)) == "fitting generators"
+    going = State(9.0, {**none, "images": 256}, total, in_hand=("closedset", "trial"), seconds_left=3.0, at_least=True)
+    assert stage(going) == "fitting generators, making images, training trials"
+    assert {name: value for name, value in numbers_of(going).items() if "left" in name} == {
+        "seconds_left_at_least": 3.0
+    }
+    assert stage(State(9.0, {**total, "evaluations": 0}, total, in_hand=("audit",))) == "evaluating"
+    assert stage(State(9.0, total, total)) == "done"
+
+
+def test_progress_is_told_now_and_then_and_stops_with_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(watching, "TELL_SECONDS", 0.02)
+    said = []
+    told = watching._Told(type("Live", (), {"log": lambda self, event: said.append(event)})())
+    made, _ = board(tmp_path, [_trial(0)])
+    told.begin(made, 1)
+    deadline = time.monotonic() + 10
+    while len(said) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    told.end("FINISHED")
+    told._thread.join(timeout=10)
+    assert [event["ended"] for event in said].count("FINISHED") == 1
+    assert len(said) >= 5
+    assert not told._thread.is_alive()
+
+
+def test_a_local_file_is_told_nothing_while_a_study_runs(tmp_path):
+    events = []
+    file = StudyFile(Study(name="local", trials=(_trial(0),)), Path("local.py"), "")
+    with watching.watched(file, Where(store=str(tmp_path)), events.append) as on_event:
+        assert on_event == events.append
+    assert not list(tmp_path.iterdir())
 
 
 def test_live_logging_to_nobody_never_waits():

@@ -90,8 +90,7 @@ def _made_pools(study: Study, store: Store) -> Iterator[tuple[Pool, Subset, int]
             largest[part.of] = max(largest.get(part.of, 0), part.size)
     for pool, size in largest.items():
         real = real_of(pool.generator)
-        folder = store.folder(pool)
-        if real is not None and all((folder / shard_name(first)).is_file() for first in shards_of(size)):
+        if real is not None and store.files(pool) >= {shard_name(first) for first in shards_of(size)}:
             yield pool, real, size
 
 

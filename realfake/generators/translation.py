@@ -122,7 +122,7 @@ def taken(spec: Translation, store: Store) -> np.ndarray:
     plain = [
         np.arange(part.size) for part in (spec.critic.synthetic if spec.critic else ()) if part.of == spec.virtual.of
     ]
-    ids = [pq.read_table(store.folder(r) / SELECTION)["id"].to_numpy()[:size] for r, size in _rounds(spec)]
+    ids = [pq.read_table(store.file(r, SELECTION))["id"].to_numpy()[:size] for r, size in _rounds(spec)]
     return np.unique(np.concatenate([*plain, *ids, np.empty(0, np.int64)]).astype(np.int64))
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from realfake.laws import Array
-from realfake.samples import SHARD_ROWS, shard_made
-from realfake.spec import ClosedSet, Lora, Pool, Spec, Trial, order
+from realfake.pool_facts import shards_made
+from realfake.samples import SHARD_ROWS
+from realfake.spec import ClosedSet, Lora, Pool, Spec, Trial, address, order
 from realfake.store import Store
 
 
@@ -101,8 +102,8 @@ def measured_costs(trials: Iterable[Trial], store: Store, *, real: float) -> Cos
     trained = [(s.n_real + s.n_synthetic, record["seconds"]) for s, record in things if isinstance(s, Trial)]
     if not trained:
         raise PlanError("no trial of the study is made, so nothing says what a training takes; run the study first")
-    generator, generator_per_real = _line(fitted)
-    training, training_per_image = _line(trained)
+    generator, generator_per_real = line(fitted)
+    training, training_per_image = line(trained)
     return Costs(
         real=real,
         synthetic=_seconds_an_image(order(trials), store),
@@ -114,7 +115,7 @@ def measured_costs(trials: Iterable[Trial], store: Store, *, real: float) -> Cos
     )
 
 
-def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """(seconds at size 0, seconds for each more) of (size, seconds) pairs, neither below 0."""
     from scipy.optimize import nnls
 
@@ -134,7 +135,7 @@ def _seconds_an_image(specs: Iterable[Spec], store: Store) -> float:
         made["seconds"]
         for pool in specs
         if isinstance(pool, Pool)
-        for path in sorted(store.folder(pool).glob("*.parquet"))
-        if "seconds" in (made := shard_made(path))
+        for made in shards_made(store, address(pool))
+        if "seconds" in made
     ]
     return sum(seconds) / (len(seconds) * SHARD_ROWS) if seconds else 0.0

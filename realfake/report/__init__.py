@@ -12,7 +12,7 @@ from typing import Any
 
 from realfake import headline
 from realfake.flat_rows import csv_rows
-from realfake.report import detectors, fidelity, pools, privacy, robustness
+from realfake.report import detectors, fidelity, pools, privacy, robustness, timeline
 from realfake.report.appendix import (
     by_class,
     claims,
@@ -84,8 +84,8 @@ def write(folder: Path, table: Frame, analysis: dict[str, Any], facts: dict[str,
 
     `table` has a row a trial, `analysis` is what the fits left behind, and `facts` holds what is known about the study
     otherwise: "study" and "question", and where known "data", "copy_rates", "drawn", "fidelity", "contact_sheet" (PNG
-    bytes), "detections" (`looks.DetectionFacts`), "environments", "stages" and "commands". The page holds what it shows
-    and loads nothing.
+    bytes), "detections" (`looks.DetectionFacts`), "environments", "stages", "runs" (`lanes.account`) and "commands".
+    The page holds what it shows and loads nothing.
     """
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     drawings: dict[str, str] = {}
@@ -100,7 +100,8 @@ def write(folder: Path, table: Frame, analysis: dict[str, Any], facts: dict[str,
     away = robustness.sections(table, analysis, folder / "figures")
     members = privacy.sections(facts.get("membership"), folder / "figures")
     likeness = fidelity.sections(facts.get("fidelity"), folder / "figures")
-    path.write_text(render(table, analysis, facts, drawings, join([likeness, away, found, members])), "utf-8")
+    went = timeline.sections(facts.get("runs"), folder / "figures")
+    path.write_text(render(table, analysis, facts, drawings, join([likeness, away, found, members]), went), "utf-8")
     return path
 
 
@@ -111,8 +112,12 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def render(table: Frame, analysis: dict[str, Any], facts: dict[str, Any], drawings: dict[str, str], found: Html) -> str:
-    """The page as HTML; `drawings` holds the SVG of every figure there is, by name, `found` further sections."""
+def render(
+    table: Frame, analysis: dict[str, Any], facts: dict[str, Any], drawings: dict[str, str], found: Html, went: Html
+) -> str:
+    """The page as HTML; `drawings` holds the SVG of every figure there is, by name, `found` further sections, `went`
+    how the runs went.
+    """
 
     def drawn(name: str) -> Html:
         return _figure(name, drawings, analysis) if name in drawings else Html("")
@@ -140,6 +145,7 @@ def render(table: Frame, analysis: dict[str, Any], facts: dict[str, Any], drawin
         section("Data and licences", data_sets(facts)),
         section("Missing and diverged trials", diverged_and_missing(table, facts)),
         section("Where it was computed", environments(facts), stages(facts)),
+        went,
         section("Run it again", _commands(facts)),
     )
     return whole_page(": ".join(filter(None, (facts["study"], facts["question"]))), *parts)

@@ -1,4 +1,7 @@
-"""Trials logged to MLflow while a study runs, without ever holding it up. What is missed, ``track`` adds later."""
+"""Trials, and how far the run is, logged to MLflow while a study runs, without ever holding it up.
+
+What is missed of trials, ``track`` adds later; of progress it is gone.
+"""
 
 import contextlib
 import queue
@@ -7,15 +10,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from realfake.tracking.mirror import Mirror, metrics_of, open_mirror
+from realfake.tracking.going import Going
+from realfake.tracking.mirror import Mirror, open_mirror
 from realfake.tracking.runs import trial_run
 from realfake.tracking.server import TrackingError, explained
 
-SILENT_SECONDS, PROGRESS_SECONDS = 60.0, 5.0  # after a failure; between two points of progress
+SILENT_SECONDS = 60.0  # after a failure
 
 
 class LiveLog:
-    """Logs trials to MLflow as they finish, in one daemon thread. It never makes its caller wait and never raises.
+    """Logs trials as they finish, and progress, in one daemon thread. It never makes its caller wait and never raises.
 
     What finds the queue full or the server out of reach is dropped and counted in ``dropped`` (``problem`` says why):
     ``track`` adds it later, and knows by its address what was logged here. The first event is the first to need MLflow.
@@ -29,12 +33,13 @@ class LiveLog:
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(capacity)
         self._stopped = threading.Event()
         self._mirror: Mirror | None = None
-        self._silent_until, self._next_progress = 0.0, 0.0
+        self._going: Going | None = None
+        self._silent_until = 0.0
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
     def log(self, event: dict[str, Any]) -> None:
-        """Take an event: ``{"record", "row"}`` of a trial (its row of the table), or ``{"done", "total", "rate"}``."""
+        """Take an event: ``{"record", "row"}`` of a trial (its row of the table), or progress (``Going.log``)."""
         try:
             self._queue.put_nowait(event)
         except queue.Full:
@@ -62,11 +67,9 @@ class LiveLog:
 
     def _send(self, event: dict[str, Any]) -> None:
         self._mirror = self._mirror or open_mirror(self.uri, self.study)
-        parent = self._mirror.waiting_study_run()
         if event.get("record"):
             trial = trial_run(event["record"], event.get("row", {}), self.datasets)
-            self.logged += self._mirror.add(trial, parent)
-        elif "done" in event and time.monotonic() >= self._next_progress:
-            self._next_progress = time.monotonic() + PROGRESS_SECONDS
-            points = [(name, event[name], event["done"]) for name in ("done", "total", "rate") if name in event]
-            self._mirror.client.log_batch(parent, metrics_of(points, time.time()))
+            self.logged += self._mirror.add(trial, self._mirror.waiting_study_run())
+        elif "progress" in event:
+            self._going = self._going or Going(self._mirror)
+            self._going.log(event)

@@ -183,4 +183,6 @@ def _experiments(client: Any, uri: str, studies: Sequence[str]) -> dict[str, str
 
 
 def _finished(client: Any, names: Mapping[str, str], kind: str) -> list[Any]:
-    return search(client, list(names), f"tags.`{KIND}` = '{kind}' AND attributes.status = 'FINISHED'")
+    """Each run once: two mirrors at once may have written it twice, and both copies say the same."""
+    found = search(client, list(names), f"tags.`{KIND}` = '{kind}' AND attributes.status = 'FINISHED'")
+    return list({(run.info.experiment_id, run.data.tags.get(ADDRESS, run.info.run_id)): run for run in found}.values())

@@ -6,6 +6,7 @@ MLflow takes seconds to import, so that is done inside functions.
 import contextlib
 import logging
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
 }
+PASSWORD = re.compile(r"//[^/@]*:[^/]*@")  # and the user: of a database's address what may be told is where it is
 
 
 class TrackingError(RuntimeError):
@@ -76,5 +78,6 @@ def explained(uri: str, study: str) -> Iterator[None]:
         what = "cannot be reached" if isinstance(cause, OSError) else "does not do as asked"
         reason = str(cause).strip().splitlines()[0][:200] if str(cause).strip() else type(cause).__name__
         raise TrackingError(
-            f"MLflow at {uri} {what} ({reason}); records are safe in the store; run `realfake track {study}` later"
+            f"MLflow at {PASSWORD.sub('//', uri)} {what} ({reason}); records are safe in the store; "
+            f"run `realfake track {study}` later"
         ) from error
