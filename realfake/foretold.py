@@ -67,7 +67,7 @@ def _table(told: Forecast) -> list[str]:
     """Return a line for each kind: how many, seconds of one, seconds of all, from when to when."""
     if not told.stages:
         return []
-    rows = [("", "number", "seconds each", "work", "from", "to")]
+    rows: list[tuple[str, ...]] = [("", "number", "seconds each", "work", "from", "to")]
     for stage in told.stages:
         each = f"{stage.work / stage.count:.2f} a {ONES[stage.kind]}" if stage.work else "not measured"
         times = [clock(seconds) if stage.work else "–" for seconds in (stage.work, stage.began, stage.ended)]

@@ -186,7 +186,8 @@ class OpenSet(Spec):
     ``lora`` at ``lora_scale``, ``visual`` guidance, the latent ``prior`` and captions each see real images; those of
     the last three are ``real``, whose union with the adapter's is real budget. Classes, their order, size and
     channels are those of the real images; of a pipeline that sees none they are those of the data set ``like``, of
-    which no image is looked at.
+    which no image is looked at. ``precision`` is the UNet's; "fp16" and "bf16" round otherwise. ``decoder`` is a small
+    autoencoder (diffusers' AutoencoderTiny, such as "madebyollin/taesd") that decodes in place of the base's own.
     """
 
     base: Pretrained | External
@@ -197,6 +198,8 @@ class OpenSet(Spec):
     prompts: Prompts = Prompts()
     visual: VisualGuidance | None = None
     prior: LatentPrior | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    decoder: External | None = None
 
     def check(self) -> None:
         if self.real is not None:

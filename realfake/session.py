@@ -37,12 +37,12 @@ def connected(where: Where) -> Iterator[list[Node]]:
             ray.init(**_options(where.cluster), log_to_driver=False, logging_level=logging.CRITICAL)
     except ConnectionError as error:
         raise ResourceError(f"no Ray cluster answers at {where.cluster.address!r}: {error}") from None
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # what Ray has to say of lost workers is no result
+    with contextlib.redirect_stdout(sys.stderr):  # what Ray has to say of lost workers, to the last, is no result
+        try:
             yield nodes()
-    finally:
-        hush(logging.CRITICAL + 1)  # what is being shut down has nothing to complain of
-        ray.shutdown()
+        finally:
+            hush(logging.CRITICAL + 1)  # what is being shut down has nothing to complain of
+            ray.shutdown()
 
 
 def nodes() -> list[Node]:

@@ -95,6 +95,7 @@ class Maker:
         self.store, self.batch_size, self.weights, self.faster = store, batch_size, weights or {}, faster
         self.device = generators.device(device, threads)
         self.environment = {"device": generators.device_name(self.device), "threads": threads, "batch_size": batch_size}
+        self.environment |= {name: True for name, on in faster.items() if on}  # they round otherwise
         self._pool = ""
         self._loaded: Any = None
         self._counts = np.zeros(0)

@@ -23,10 +23,10 @@ Declared 2026-11-21, with what it claims, before any run. Result 2026-11-21, AUC
 | closed-set images of it | 21.7 | 0.512 [0.498, 0.527] | 0.490 [0.429, 0.547] | 0.0124 [0.0092, 0.0161] |
 | the aligned pipeline's images | 82.4 | 0.495 [0.482, 0.508] | 0.491 [0.435, 0.539] | 0.0110 [0.0077, 0.0150] |
 
-Both arms lie below the real half by more than 0.25 on ordinary examples and 0.45 on mislabelled ones: the claim is supported
-for this attack on the classifier. It says less than it seems: the aligned pipeline of 200 steps makes images that
-hardly teach digits, and what teaches nothing gives nothing away; 1,024 closed-set images teach, at 21.7 % error. Nobody
-attacked the generators themselves, or the images, some of which may be copies.
+Both arms lie below the real half by more than 0.25 on ordinary examples and 0.45 on mislabelled ones: the claim is
+supported, for this attack on the classifier. It says less than it seems: the aligned pipeline of 200 steps makes images
+that hardly teach digits, and what teaches nothing gives nothing away; 1,024 closed-set images teach, at 21.7 % error.
+Nobody attacked the generators themselves, or the images, some of which may be copies.
 """
 
 from realfake import (

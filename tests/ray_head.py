@@ -85,7 +85,8 @@ def join(head, name, cpus=2):
     """Start a node that joins a head, and return its process: the parent of all that runs on it."""
     for attempt in range(ATTEMPTS):
         log = head.folder / f"{name}-{attempt}.log"
-        if process := _started([f"--address={head.address}", f"--num-cpus={cpus}"], log, head.environment):
+        options = [f"--address={head.address}", f"--num-cpus={cpus}", f"--temp-dir={head.folder}/{name}"]  # a disk each
+        if process := _started(options, log, head.environment):
             return process
     raise RuntimeError(log.read_text()[-3000:])
 

@@ -163,7 +163,9 @@ def test_two_nodes_share_the_store_and_a_lane_must_fit_on_one_of_them(two_nodes,
         arrival.check_nodes(store)
         assert not list((store.root / ".scratch").iterdir())
         arrival.check_places(fits, nodes)
-        with pytest.raises(ResourceError, match=r"a lane asks for 1.5 CPU of one node, and no node has that \(1 CPU; 1"):
+        with pytest.raises(
+            ResourceError, match=r"a lane asks for 1.5 CPU of one node, and no node has that \(1 CPU; 1"
+        ):
             arrival.check_places(wide, nodes)
         with pytest.raises(ArrivalError, match="until the nodes that it promises have come"):
             arrival.check_places(more, nodes)

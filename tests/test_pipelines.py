@@ -125,7 +125,7 @@ def test_a_pickle_is_refused_with_the_cure(folder):
 @pytest.mark.parametrize(
     ("parts", "match"),
     [
-        ({"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}, "two text encoders"),
+        ({"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}, "whose tokenizer_2 is missing"),
         ({"unet": ["diffusers", "UNet2DModel"]}, "whose unet is UNet2DModel, not UNet2DConditionModel"),
         ({"vae": [None, None]}, "whose vae is missing"),
         ({"scheduler": ["diffusers", "NoSuchScheduler"]}, "diffusers has no NoSuchScheduler"),

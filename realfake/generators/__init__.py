@@ -106,10 +106,12 @@ def load_generator(
     store: Store,
     device: torch.device | str = "cpu",
     weights: Mapping[str, Path] | None = None,
+    **faster: bool,
 ) -> Any:
     """Return a generator ready for ``sample``; raises FileNotFoundError or StoreError if what it needs is not made.
 
-    ``weights`` says where pretrained weights lie, by name.
+    ``weights`` says where pretrained weights lie, by name; ``faster`` is ``channels_last`` and ``compiled``, for the
+    networks of open-set generators: no number of a spec, they round otherwise.
     """
     from realfake.generators import controls
 
@@ -121,7 +123,7 @@ def load_generator(
         case Repeat():
             return controls.load_repeat(generator, store)
         case Relabel():
-            inner = load_generator(generator.generator, store, device, weights)
+            inner = load_generator(generator.generator, store, device, weights, **faster)
             return controls.load_relabel(generator, store, inner)
         case Procedural():
             return None  # a renderer needs nothing but its spec
@@ -132,11 +134,11 @@ def load_generator(
         case OpenSet():
             from realfake.generators import open_set
 
-            return open_set.load(generator, store, device, weights or {})
+            return open_set.load(generator, store, device, weights or {}, **faster)
         case BestOf():
             from realfake.generators import best_of
 
-            inner = load_generator(generator.generator, store, device, weights)
+            inner = load_generator(generator.generator, store, device, weights, **faster)
             return best_of.load(generator, store, device, weights or {}, inner)
 
 

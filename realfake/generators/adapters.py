@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from realfake.generators import pseudoword, visual
-from realfake.generators.alignment_loop import Student
+from realfake.generators import pseudoword, visual, xl
+from realfake.generators.alignment_loop import Student, StudentXL
+from realfake.generators.pipelines import pixels_of
 from realfake.kinds import Lora
 from realfake.values import SpecError
 
@@ -37,22 +38,32 @@ def new_student(spec: Lora, pipeline: Any, embedded: int) -> Student:
     settings: dict[str, Any] = {"r": spec.rank, "lora_alpha": spec.alpha or spec.rank}
     unet: Any = pipeline.unet
     encoder: Any = pipeline.text_encoder if spec.text_encoder or spec.token else None
+    second: Any = pipeline.text_encoder_2 if spec.text_encoder and xl.is_xl(pipeline) else None
     if spec.precision == "bf16":
         unet.to(torch.bfloat16)  # the frozen weights; what is trained stays in fp32
     if spec.rank:
         unet.add_adapter(LoraConfig(**settings, target_modules=list(UNET_LAYERS)), ADAPTER)
     if spec.text_encoder:
-        encoder.add_adapter(LoraConfig(**settings, target_modules=list(TEXT_LAYERS)), ADAPTER)
+        settings["target_modules"] = list(TEXT_LAYERS)
+        read = {"layers_to_transform": list(range(encoder.config.num_hidden_layers - 1)), "layers_pattern": "layers"}
+        encoder.add_adapter(LoraConfig(**settings, **(read if second is not None else {})), ADAPTER)  # see xl.encoded
+    if second is not None:
+        second.add_adapter(LoraConfig(**settings), ADAPTER)
     if spec.token:
         pseudoword.teach(pipeline, spec.token)
-    cast_training_params([unet, encoder] if encoder is not None else [unet], dtype=torch.float32)
+    cast_training_params([part for part in (unet, encoder, second) if part is not None], dtype=torch.float32)
     if recomputes(unet):
         unet.enable_gradient_checkpointing()
-    projection = None
-    if spec.visual and spec.visual.injection == "projection" and embedded:
-        states = unet.config.cross_attention_dim
-        projection = visual.new_projection(embedded, states, spec.seed).to(unet.device)
-    return Student(unet.train(), encoder, spec.visual, projection, spec.caption_dropout > 0)
+    if xl.is_xl(pipeline):
+        zeros = not spec.prompts.negative and pipeline.config.force_zeros_for_empty_prompt
+        return StudentXL(unet.train(), (encoder, second), pixels_of(pipeline), zeros and spec.caption_dropout > 0)
+    return Student(unet.train(), encoder, spec.visual, _projection(spec, unet, embedded), spec.caption_dropout > 0)
+
+
+def _projection(spec: Lora, unet: Any, embedded: int) -> torch.nn.Module | None:
+    if spec.visual is None or spec.visual.injection != "projection" or not embedded:
+        return None
+    return visual.new_projection(embedded, unet.config.cross_attention_dim, spec.seed).to(unet.device)
 
 
 def recomputes(unet: Any) -> bool:
@@ -93,7 +104,7 @@ def write(folder: Path, spec: Lora, student: Student) -> None:
 
     alpha / rank is multiplied into B: the file means the same to readers that look for an alpha and to others.
     """
-    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+    from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin, StableDiffusionXLLoraLoaderMixin
     from diffusers.utils.state_dict_utils import convert_state_dict_to_diffusers
     from peft.utils.save_and_load import get_peft_model_state_dict
 
@@ -106,8 +117,11 @@ def write(folder: Path, spec: Lora, student: Student) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     if spec.rank:
-        worded = {"text_encoder_lora_layers": layers(student.text_encoder)} if spec.text_encoder else {}
-        StableDiffusionPipeline.save_lora_weights(folder, layers(student.unet), **worded, weight_name=WEIGHTS)
+        of_xl = isinstance(student, StudentXL)
+        encoders = (("text_encoder", "text_encoder_2") if of_xl else ("text_encoder",)) if spec.text_encoder else ()
+        worded = {f"{part}_lora_layers": layers(getattr(student, part)) for part in encoders}
+        kind: Any = StableDiffusionXLLoraLoaderMixin if of_xl else StableDiffusionLoraLoaderMixin
+        kind.save_lora_weights(folder, layers(student.unet), **worded, weight_name=WEIGHTS)
     if spec.token:
         pseudoword.write(folder, spec.token, student.text_encoder)
     if student.projection is not None:
@@ -149,9 +163,11 @@ def _load(pipeline: Any, folder: Path, name: str) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are meant to be
             pipeline.load_lora_into_unet(held, unet=pipeline.unet, **options)
-            if any(key.startswith("text_encoder.") for key in held):  # diffusers warns where there is nothing for it
-                with _hushed():
-                    pipeline.load_lora_into_text_encoder(held, text_encoder=pipeline.text_encoder, **options)
+            for part in ("text_encoder", "text_encoder_2"):
+                if any(key.startswith(f"{part}.") for key in held):  # diffusers warns where there is nothing for it
+                    with _hushed():
+                        encoder = {"text_encoder": getattr(pipeline, part, None), "prefix": part}
+                        pipeline.load_lora_into_text_encoder(held, **encoder, **options)
     except (RuntimeError, ValueError, KeyError) as error:
         raise SpecError(
             f"{folder / WEIGHTS} does not fit this pipeline ({str(error).splitlines()[0]}); attach it to the base that "

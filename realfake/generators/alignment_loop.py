@@ -13,7 +13,7 @@ import accelerate
 import torch
 
 from realfake.alignment import Matching, VisualGuidance
-from realfake.generators import visual
+from realfake.generators import visual, xl
 from realfake.generators.alignment_material import Batch, Material, Part, draw
 from realfake.generators.fitting import Pace, Progress, telling
 from realfake.generators.matching import features_of, gathered, matching_loss, points
@@ -34,15 +34,20 @@ class Student(torch.nn.Module):
         self.guidance, self.drops = guidance, drops
 
     def forward(
-        self, noisy: torch.Tensor, times: torch.Tensor, words: torch.Tensor, tokens: Any, kept: torch.Tensor
+        self, noisy: torch.Tensor, times: torch.Tensor, words: Any, tokens: Any, kept: torch.Tensor
     ) -> torch.Tensor:
-        """Return the prediction ``(b, c, h, w)`` for noisy latents, words (states or token ids) and tokens (b, d)."""
-        states = words if self.text_encoder is None else self.text_encoder(words)[0]
+        """Return the prediction ``(b, c, h, w)`` for noisy latents, words (``Material``) and tokens (b, d)."""
+        states, added = self._read(words, kept)
         mask = None
         if self.guidance is not None:
             states, mask = self._with_tokens(states, tokens, kept)
         states = states.to(noisy.dtype)
-        return self.unet(noisy, times, encoder_hidden_states=states, encoder_attention_mask=mask).sample
+        options = {"encoder_attention_mask": mask, "added_cond_kwargs": added}
+        return self.unet(noisy, times, encoder_hidden_states=states, **options).sample
+
+    def _read(self, words: Any, kept: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
+        """Return the states that the UNet reads, and what it reads beside them."""
+        return (words if self.text_encoder is None else self.text_encoder(words)[0]), None
 
     def _with_tokens(
         self, states: torch.Tensor, tokens: torch.Tensor, kept: torch.Tensor
@@ -57,6 +62,21 @@ class Student(torch.nn.Module):
         mask = torch.ones(found.shape[:2], device=found.device, dtype=found.dtype)
         mask[:, -1] = kept.to(mask.dtype)
         return found, mask
+
+
+class StudentXL(Student):
+    """That of an XL, with both text encoders or none; ``zeros``: dropped words are zeros, as in sampling."""
+
+    def __init__(self, unet: Any, text_encoders: tuple[Any, Any], pixels: int, zeros: bool) -> None:
+        super().__init__(unet, text_encoders[0], None, None, drops=False)
+        self.text_encoder_2, self.pixels, self.zeros = text_encoders[1], pixels, zeros
+
+    def _read(self, words: Any, kept: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
+        trained = self.text_encoder is not None
+        states, pooled = xl.encoded(self.text_encoder, self.text_encoder_2, words) if trained else words
+        if self.zeros:
+            states, pooled = states * kept[:, None, None], pooled * kept[:, None]
+        return states, xl.added(pooled, self.pixels)
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,17 @@ import accelerate
 import numpy as np
 import torch
 
-from realfake.generators import visual
+from realfake.generators import solving, visual, xl
 from realfake.generators.closed_set import batch_rows
 from realfake.generators.pipelines import pixels_of, to_pixels
-from realfake.generators.prompting import CACHE_BYTES, TextStates, texts, tokenized
+from realfake.generators.prompting import CACHE_BYTES, TextStates, ids_of, texts
 from realfake.kinds import Lora
 from realfake.samples import Samples, seed_of
 from realfake.values import SpecError
 
 ENCODED_AT_ONCE = 8  # images through the autoencoder
 WORDED_AT_ONCE = 64  # prompts through the text encoder
+Words = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Material:
     """What steps draw from, one row a real image: posteriors of its latent ``mean``, ``std`` (n, c, h, w), ``labels``.
 
     ``texts`` gives the prompts of rows at positions of the endless row of epochs; ``words`` makes of prompts what the
-    student reads: states ``(b, t, w)``, or token ids ``(b, t)`` where it trains the text encoder or a word.
+    student reads: states ``(b, t, w)`` (in XL with pooled ones beside them), or token ids ``(b, t)`` (in XL ``(b, 2,
+    t)``) where it trains text encoders or a word.
     ``embeddings (n, d)`` are there with visual guidance.
     """
 
@@ -37,7 +39,7 @@ class Material:
     std: torch.Tensor
     labels: np.ndarray
     texts: Callable[[np.ndarray, np.ndarray], list[str]]
-    words: Callable[[Sequence[str]], torch.Tensor]
+    words: Callable[[Sequence[str]], Words]
     embeddings: torch.Tensor | None
 
 
@@ -77,6 +79,7 @@ def gather(
 
     Raises SpecError for prompts, captions or embeddings that do not fit images or pipeline.
     """
+    xl.check(pipeline, spec.visual, spec.token)
     if spec.matching and spec.matching.space == "feature" and getattr(pipeline, "image_encoder", None) is None:
         raise SpecError('Matching(space="feature"): the base has no image encoder; write space="latent"')
 
@@ -105,12 +108,13 @@ def posteriors(pipeline: Any, images: np.ndarray) -> tuple[torch.Tensor, torch.T
     for first in range(0, len(images), ENCODED_AT_ONCE):
         pixels = to_pixels(images[first : first + ENCODED_AT_ONCE], pixels_of(pipeline))
         found = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
-        means.append(found.mean.float().cpu() * vae.config.scaling_factor)
-        stds.append(found.std.float().cpu() * vae.config.scaling_factor)
+        mean, factor = solving.scale_of(vae, found.mean.float())
+        means.append(((found.mean.float() - mean) * factor).cpu())
+        stds.append((found.std.float() * factor).cpu())
     return torch.cat(means), torch.cat(stds)
 
 
-def _words(spec: Lora, pipeline: Any, distinct: list[str]) -> Callable[[Sequence[str]], torch.Tensor]:
+def _words(spec: Lora, pipeline: Any, distinct: list[str]) -> Callable[[Sequence[str]], Words]:
     """Return what makes of prompts what the student reads.
 
     States are held for all prompts if they fit, encoded in one fixed order; else each step encodes its own. Either way
@@ -118,14 +122,18 @@ def _words(spec: Lora, pipeline: Any, distinct: list[str]) -> Callable[[Sequence
     """
     device = pipeline.text_encoder.device
     if spec.text_encoder or spec.token:
-        return lambda said: tokenized(pipeline.tokenizer, said).to(device)
-    states = TextStates(pipeline)
-    if states.of(distinct[:1]).nbytes * len(distinct) > CACHE_BYTES:
-        return lambda said: TextStates(pipeline).of(said)
+        return lambda said: ids_of(pipeline, said).to(device)
+    if TextStates(pipeline).of(distinct[:1]).nbytes * len(distinct) > CACHE_BYTES:
+        return lambda said: _read(TextStates(pipeline), said)
     states = TextStates(pipeline)
     for first in range(0, len(distinct), WORDED_AT_ONCE):
         states.of(distinct[first : first + WORDED_AT_ONCE])
-    return states.of
+    return lambda said: _read(states, said)
+
+
+def _read(states: TextStates, said: Sequence[str]) -> Words:
+    found, pooled = states.both(said)
+    return found if pooled is None else (found, pooled)
 
 
 # ------------------------------------------------------------------------------------------------------------- a step

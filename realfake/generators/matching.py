@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from realfake.alignment import Matching
 from realfake.generators.noising import Noised, latent_weights, loss_weights
+from realfake.generators.solving import unscaled
 
 Gather = Callable[[torch.Tensor], torch.Tensor]
 
@@ -143,7 +144,7 @@ def features_of(pipeline: Any) -> Gather:
     side = encoder.config.image_size
 
     def to_features(latents: torch.Tensor) -> torch.Tensor:
-        pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample.float()
+        pixels = vae.decode(unscaled(vae, latents.to(vae.dtype))).sample.float()
         sized = functional.interpolate(pixels, (side, side), mode="bicubic", antialias=True)
         mean, std = (
             torch.tensor(part, device=sized.device)[:, None, None]

@@ -6,7 +6,7 @@ first latents are those of its own parent; "same class" and "class sample" take 
 sample's own seed. The safety checker of a pipeline is never run, so that no image is silently blackened.
 
 The loop is in ``solving``, words in ``prompting``, tokens in ``visual``, adapters in ``lora``, loading and pixels in
-``pipelines``.
+``pipelines``, a decoder of its own in ``decoders``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from realfake.generators import Drawn, captioning, lora, pipelines, prompting, solving, visual
+from realfake.generators import Drawn, captioning, decoders, lora, pipelines, prompting, solving, visual, xl
 from realfake.generators.parents import begins_at_real, others, own_rows
 from realfake.samples import Samples
 from realfake.samples import load as load_samples
@@ -34,7 +34,8 @@ class Loaded:
     """A pipeline with its adapter, the real images that samples begin at, and what has been computed of them.
 
     ``captions`` are those of the real images; images are made ``pixels`` wide and high with ``channels``; ``adapters``
-    is the folder of the LoRA; ``kept`` holds what is computed once: text states, projections, means of classes.
+    is the folder of the LoRA; ``vae`` decodes; ``kept`` holds what is computed once: text states, projections, means of
+    classes.
     """
 
     generator: OpenSet
@@ -46,39 +47,57 @@ class Loaded:
     real: Samples | None
     captions: tuple[str, ...] | None
     encoder: tuple[Any, Any] | None
+    vae: Any
     kept: dict[tuple[str, int], Any] = field(default_factory=dict)
 
 
 def load(
-    generator: OpenSet, store: Store, device: torch.device | str = "cpu", weights: Mapping[str, Path] | None = None
+    generator: OpenSet,
+    store: Store,
+    device: torch.device | str = "cpu",
+    weights: Mapping[str, Path] | None = None,
+    channels_last: bool = False,
+    compiled: bool = False,
 ) -> Loaded:
-    """Return a pipeline ready for ``draw``.
+    """Return a pipeline ready for ``draw``, its UNet and decoder in ``channels_last`` or ``compiled`` if asked.
 
     Raises SpecError for parts that do not fit together, and StoreError or FileNotFoundError for what is not made.
     """
     weights = weights or {}
     pipeline = pipelines.load_pipeline(generator.base, store, weights, device)
+    xl.check(pipeline, generator.visual, generator.lora.token if generator.lora else "")
     subset = real_of(generator)
     real = load_samples(store, subset) if subset else None
     form = _form(generator, real, store)
     loaded_encoder = visual.encoder_of(pipeline, generator.visual, weights) if generator.visual else None
+    if generator.precision != "fp32":  # the others stay: the decoder of an XL overflows in fp16
+        pipeline.unet.to({"bf16": torch.bfloat16, "fp16": torch.float16}[generator.precision])
     adapters = store.folder(generator.lora) if generator.lora else None
     if generator.lora is not None and adapters is not None:
         lora.attach(pipeline, generator.lora, adapters, generator.lora_scale)
-    if torch.device(device).type == "cuda":
-        pipeline.unet.to(memory_format=torch.channels_last)
-        pipeline.vae.to(memory_format=torch.channels_last)
     side = pipelines.pixels_of(pipeline)
     pipelines.save_memory(pipeline, slicing=side >= SLICED_SIDE, tiling=side >= TILED_SIDE)
-    return Loaded(
-        generator,
-        pipeline,
-        adapters,
-        *form,
-        real,
-        _captions(generator, store, real),
-        loaded_encoder,
-    )
+    vae = pipeline.vae
+    if generator.decoder is not None:
+        vae = decoders.load_decoder(generator.decoder, weights, pipeline)
+        (vae.enable_slicing if side >= SLICED_SIDE else vae.disable_slicing)()
+    if channels_last:
+        for part in (pipeline.unet, pipeline.vae, vae):
+            part.to(memory_format=torch.channels_last)
+    if compiled:
+        _compile(generator, pipeline, vae)
+    captions = _captions(generator, store, real)
+    return Loaded(generator, pipeline, adapters, *form, real, captions, loaded_encoder, vae)
+
+
+def _compile(generator: OpenSet, pipeline: Any, vae: Any) -> None:
+    """Let torch compile the UNet and the decoder at their first batch; not a UNet whose adapters change with classes.
+
+    A batch of another size, as a shard's last where ``batch_size`` does not divide 256, is compiled for once more.
+    """
+    if generator.lora is None or generator.lora.scope == "data set":
+        pipeline.unet.compile()
+    vae.decoder.compile()
 
 
 def _form(generator: OpenSet, real: Samples | None, store: Store) -> tuple[tuple[str, ...], int, int]:
@@ -142,14 +161,15 @@ def _at_once(loaded: Loaded, labels: np.ndarray) -> list[np.ndarray]:
 def _batch(loaded: Loaded, pool: Pool, labels: np.ndarray, seeds: Sequence[int], indices: np.ndarray) -> np.ndarray:
     generator, pipeline = loaded.generator, loaded.pipeline
     rows = _own_rows(loaded, pool, labels, indices)
-    states, mask = _condition(loaded, pool, labels, rows, seeds, indices)
+    asked = _condition(loaded, pool, labels, rows, seeds, indices)
     plan = plan_of(loaded, pool)
     drawn = solving.randoms(seeds)
     channels, side = pipeline.unet.config.in_channels, pipeline.unet.config.sample_size
     start = _start(loaded, rows, seeds) if rows is not None and generator.prior else None
     latents = solving.begin(plan, (channels, side, side), drawn, start).to(pipeline.unet.device)
-    latents = solving.denoise(pipeline.unet, plan, latents, states, drawn, guidance=pool.guidance, mask=mask)
-    return pipelines.from_pixels(solving.decode(pipeline.vae, latents), loaded.pixels, loaded.channels)
+    options = {"guidance": pool.guidance, "mask": asked.mask, "added": asked.added}
+    latents = solving.denoise(pipeline.unet, plan, latents, asked.states, drawn, **options)
+    return pipelines.from_pixels(solving.decode(loaded.vae, latents), loaded.pixels, loaded.channels)
 
 
 def plan_of(loaded: Loaded, pool: Pool) -> solving.Plan:
@@ -174,21 +194,31 @@ def prompts_of(loaded: Loaded, pool: Pool, labels: np.ndarray, indices: np.ndarr
     return prompting.texts(loaded.generator.prompts, loaded.classes, labels, indices, captions)
 
 
+@dataclass(frozen=True)
+class Condition:
+    """What the UNet reads: ``states`` ``(n, t, w)``, negative ones first if guided, ``mask``, and XL's ``added``."""
+
+    states: torch.Tensor
+    mask: torch.Tensor | None
+    added: dict[str, torch.Tensor] | None
+
+
 def _condition(
     loaded: Loaded, pool: Pool, labels: np.ndarray, rows: np.ndarray | None, seeds: Sequence[int], indices: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return the states that the UNet attends to, negative ones first if guided, and their mask."""
-    generator = loaded.generator
+) -> Condition:
+    generator, pixels = loaded.generator, pipelines.pixels_of(loaded.pipeline)
     states = _once(loaded, "states", _part(loaded, labels), lambda: prompting.TextStates(loaded.pipeline))
-    texts = prompts_of(loaded, pool, labels, indices)
-    asked = torch.cat([states.of([text]) for text in texts])  # one by one: the same bits after any other text
+    asked, pooled = states.both(prompts_of(loaded, pool, labels, indices))
     if generator.visual and rows is not None:
         projection = _once(loaded, "projection", _part(loaded, labels), lambda: _projection(loaded, labels))
         asked = visual.inject(asked, _tokens(loaded, rows, seeds), generator.visual, projection)
     if not solving.is_guided(loaded.pipeline.unet, pool.guidance):
-        return asked, None
-    negative = states.of([generator.prompts.negative]).expand(len(labels), -1, -1)
-    return visual.with_null(asked, negative)
+        return Condition(asked, None, None if pooled is None else xl.added(pooled, pixels))
+    negative, pooled_negative = states.null(generator.prompts.negative)
+    both, mask = visual.with_null(asked, negative.expand(len(labels), -1, -1))
+    if pooled is None:
+        return Condition(both, mask, None)
+    return Condition(both, mask, xl.added(torch.cat([pooled_negative.expand(len(labels), -1), pooled]), pixels))
 
 
 def _part(loaded: Loaded, labels: np.ndarray) -> int:

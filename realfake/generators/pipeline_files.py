@@ -1,4 +1,4 @@
-"""The files of a pretrained Stable Diffusion: which there must be, where they lie, what they are when hashed together.
+"""The files of a pretrained Stable Diffusion, 1.x, 2.x or XL: which there must be, where they lie, and their hash.
 
 A pipeline is a folder in diffusers' format: ``model_index.json`` and one folder a part. Only safetensors are read: a
 pickle can run code. Building the pipeline is in ``pipelines``; nothing here imports torch.
@@ -6,8 +6,9 @@ pickle can run code. Building the pipeline is in ``pipelines``; nothing here imp
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from realfake.outside import External
 from realfake.values import SpecError
@@ -19,13 +20,18 @@ PARTS = {  # what a pipeline of one text encoder is made of: the classes that ea
     "unet": ("UNet2DConditionModel",),
     "scheduler": (),  # any of diffusers'
 }
+SECOND = {"text_encoder_2": ("CLIPTextModelWithProjection",), "tokenizer_2": PARTS["tokenizer"]}  # where it is an XL
 VISION = {"image_encoder": ("CLIPVisionModelWithProjection",), "feature_extractor": ()}  # where there are any
 STEMS = {"vae": "diffusion_pytorch_model", "unet": "diffusion_pytorch_model", "text_encoder": "model"}
-STEMS["image_encoder"] = "model"
+STEMS |= {"text_encoder_2": "model", "image_encoder": "model"}
 CONFIGS = {"scheduler": "scheduler_config.json", "feature_extractor": "preprocessor_config.json"}
 INDEX = "model_index.json"
 ENDINGS = ("*.json", "*.txt", "model.safetensors", "diffusion_pytorch_model.safetensors", "*-of-*.safetensors")
-NEEDED = "model_index.json and the .json, .txt and .safetensors files of scheduler, text_encoder, tokenizer, unet, vae"
+NEEDED = (
+    "model_index.json and the .json, .txt and .safetensors files of scheduler, text_encoder, tokenizer, unet, vae, and "
+    "of an XL text_encoder_2 and tokenizer_2"
+)
+KNOWN = "a Stable Diffusion 1.x, 2.x or XL"
 CHUNK = 1 << 22
 
 
@@ -61,7 +67,7 @@ def of_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    wanted = [INDEX, *(f"{part}/{ending}" for part in (*PARTS, *VISION) for ending in ENDINGS)]
+    wanted = [INDEX, *(f"{part}/{ending}" for part in (*PARTS, *SECOND, *VISION) for ending in ENDINGS)]
     cached = None
     try:
         cached = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
@@ -85,31 +91,41 @@ def of_hub(name: str) -> Path:
 def parts_of(folder: Path) -> dict[str, str]:
     """Return the class of each part of a pipeline, by its ``model_index.json``.
 
-    Raises PipelineError when it is no Stable Diffusion of one text encoder.
+    Raises PipelineError when it is no Stable Diffusion with a text encoder, or two in XL: an XL refiner has only the
+    second.
     """
-    try:
-        index = json.loads((folder / INDEX).read_text())
-        found = {part: kind[1] for part, kind in index.items() if isinstance(kind, list) and kind[1]}
-    except FileNotFoundError:
-        raise PipelineError(f"{folder} holds no {INDEX}; give a folder of diffusers' format") from None
-    except (ValueError, AttributeError, LookupError):
-        raise PipelineError(f"{folder / INDEX} cannot be read; fetch it again") from None
+    index = _index(folder)
+    found = {part: kind[1] for part, kind in index.items() if isinstance(kind, list) and kind[1]}
     pipeline = index.get("_class_name", "a pipeline")
-    if "text_encoder_2" in found:
-        raise PipelineError(
-            f"{folder} is a {pipeline}: two text encoders, whose pooled states the open-set modules do not hand on; "
-            "give a Stable Diffusion 1.x or 2.x"
-        )
-    for part, classes in {**PARTS, **{part: VISION[part] for part in VISION if part in found}}.items():
+    optional = {part: VISION[part] for part in VISION if part in found}
+    wanted = {**PARTS, **(SECOND if "text_encoder_2" in found else {}), **optional}
+    for part, classes in wanted.items():
         if part not in found or (classes and found[part] not in classes):
             raise PipelineError(
                 f"{folder} is a {pipeline} whose {part} is {found.get(part, 'missing')}, not "
-                f"{' or '.join(classes) or 'there'}; give a Stable Diffusion 1.x or 2.x"
+                f"{' or '.join(classes) or 'there'}; give {KNOWN} base"
             )
-    kept = {part: kind for part, kind in found.items() if part in PARTS or part in VISION}
+    kept = {part: kind for part, kind in found.items() if part in wanted}
     if "image_encoder" not in kept:
         kept.pop("feature_extractor", None)  # it was the safety checker's
     return kept
+
+
+def empties_are_zeros(folder: Path) -> bool:
+    """Tell whether an XL was trained with zeros for no words at all, as its ``model_index.json`` says."""
+    return bool(_index(folder).get("force_zeros_for_empty_prompt", True))  # diffusers' default
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    try:
+        index = json.loads((folder / INDEX).read_text())
+    except FileNotFoundError:
+        raise PipelineError(f"{folder} holds no {INDEX}; give a folder of diffusers' format") from None
+    except ValueError:
+        index = None
+    if not isinstance(index, dict) or any(isinstance(kind, list) and len(kind) < 2 for kind in index.values()):
+        raise PipelineError(f"{folder / INDEX} cannot be read; fetch it again")
+    return index
 
 
 def files_of(folder: Path) -> tuple[list[Path], str | None]:
@@ -119,7 +135,7 @@ def files_of(folder: Path) -> tuple[list[Path], str | None]:
     """
     files, halves = [folder / INDEX], []
     for part in parts_of(folder):
-        if part == "tokenizer":
+        if part in ("tokenizer", "tokenizer_2"):
             files += _words(folder / part)
             continue
         files.append(_there(folder / part / CONFIGS.get(part, "config.json")))
@@ -132,7 +148,12 @@ def files_of(folder: Path) -> tuple[list[Path], str | None]:
 
 def fingerprint(folder: Path) -> str:
     """Return the sha256 of the lines "sha256  part/file" of all files that are read, in the order of their names."""
-    lines = sorted((file.relative_to(folder).as_posix(), _sha256(file)) for file in files_of(folder)[0])
+    return hashed(folder, files_of(folder)[0])
+
+
+def hashed(folder: Path, files: Sequence[Path]) -> str:
+    """Return the sha256 of the lines "sha256  name" of files in a folder, in the order of their names."""
+    lines = sorted((file.relative_to(folder).as_posix(), _sha256(file)) for file in files)
     return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in lines).encode()).hexdigest()
 
 

@@ -1,8 +1,9 @@
-"""Pretrained text-to-image pipelines, ready for use: Stable Diffusion 1.x or 2.x from a record, a folder or the hub.
+"""Pretrained text-to-image pipelines, ready for use: Stable Diffusion 1.x, 2.x or XL of a record, a folder or the hub.
 
 Also what all open-set modules need of one: images in and out, and an explanation when memory does not suffice. Which
-files there must be is in ``pipeline_files``; training a miniature pipeline is in ``pretraining``; prompts are in
-``prompting``. A pipeline is loaded without its safety checker: images are training data, and black ones spoil it.
+files there must be is in ``pipeline_files``; what XL has beside the others in ``xl``; training a miniature pipeline is
+in ``pretraining``; prompts are in ``prompting``. A pipeline is loaded without its safety checker: images are training
+data, and black ones spoil it.
 """
 
 import contextlib
@@ -17,7 +18,8 @@ import torch
 from safetensors import SafetensorError
 from torch.nn import functional
 
-from realfake.generators.pipeline_files import PipelineError, files_of, find_folder, parts_of
+from realfake.generators import xl
+from realfake.generators.pipeline_files import PipelineError, empties_are_zeros, files_of, find_folder, parts_of
 from realfake.kinds import Pretrained
 from realfake.outside import External
 from realfake.store import Store
@@ -40,8 +42,9 @@ def load_pipeline(
 ) -> Any:
     """Return a ``StableDiffusionPipeline`` in fp32 on ``device``: without gradients or a safety checker, in eval mode.
 
-    Of a Pretrained from the store's record; of an External from the folder that ``weights`` gives for its name or
-    fingerprint, else from the Hugging Face cache or hub. Its ``image_encoder`` and ``feature_extractor`` are None where
+    Where there are two text encoders it is a ``StableDiffusionXLPipeline``. Of a Pretrained from the store's record; of
+    an External from the folder that ``weights`` gives for its name or fingerprint, else from the Hugging Face cache or
+    hub. Its ``image_encoder`` and ``feature_extractor`` are None where
     the files hold none. Raises FileNotFoundError when a Pretrained is not made, and PipelineError.
     """
     if isinstance(base, External):
@@ -58,31 +61,39 @@ def open_folder(folder: Path) -> Any:
     quiet()
     kinds, (_, variant) = parts_of(folder), files_of(folder)
     parts = {part: _part(folder / part, LIBRARIES.get(part, "transformers"), kinds[part], variant) for part in kinds}
-    return assembled(parts, str(folder))
+    return assembled(parts, str(folder), empties_are_zeros(folder))
 
 
-def assembled(parts: Mapping[str, Any], name: str) -> Any:
-    """Return the pipeline of these parts, frozen. Raises PipelineError when they do not fit each other."""
-    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+def assembled(parts: Mapping[str, Any], name: str, zeros: bool = True) -> Any:
+    """Return the pipeline of these parts, frozen. Raises PipelineError when they do not fit each other.
 
-    unet, vae, text = (parts[part].config for part in ("unet", "vae", "text_encoder"))
+    ``zeros``: whether an XL reads zeros for no words.
+    """
+    unet, vae = parts["unet"].config, parts["vae"].config
     if unet.in_channels != vae.latent_channels:
         raise PipelineError(
             f"{name}: the unet takes {unet.in_channels} channels and latents have {vae.latent_channels}; it is for "
             "inpainting or the like: give one for text to image"
         )
-    if unet.cross_attention_dim != text.hidden_size:
-        raise PipelineError(
-            f"{name}: the unet reads text states of width {unet.cross_attention_dim} and the text encoder's have "
-            f"{text.hidden_size}; parts of two pipelines were mixed: fetch it again"
-        )
     there = {"image_encoder": None, "feature_extractor": None, **parts}
-    pipeline = StableDiffusionPipeline(**there, safety_checker=None, requires_safety_checker=False)  # pyright: ignore[reportArgumentType]
+    pipeline = xl.assembled(there, name, zeros) if "text_encoder_2" in parts else _of_one_encoder(there, name)
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
             part.requires_grad_(False).eval()
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _of_one_encoder(parts: Mapping[str, Any], name: str) -> Any:
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+
+    unet, text = parts["unet"].config, parts["text_encoder"].config
+    if unet.cross_attention_dim != text.hidden_size:
+        raise PipelineError(
+            f"{name}: the unet reads text states of width {unet.cross_attention_dim} and the text encoder's have "
+            f"{text.hidden_size}; parts of two pipelines were mixed: fetch it again"
+        )
+    return StableDiffusionPipeline(**parts, safety_checker=None, requires_safety_checker=False)  # pyright: ignore[reportArgumentType]
 
 
 def needs_transformers() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from realfake.alignment import Prompts
+from realfake.generators import xl
 from realfake.values import SpecError
 
 CACHE_BYTES = 1 << 30  # of text states; the oldest go first
@@ -74,38 +75,62 @@ def _text(template: str, name: str, caption: str | None) -> str:
 
 
 class TextStates:
-    """The states of a pipeline's text encoder, computed once for each distinct text.
+    """The states of a pipeline's text encoders, computed once for each distinct text.
 
-    They are those that ``StableDiffusionPipeline.encode_prompt`` computes: the last hidden layer after its norm, for
-    prompts filled or cut to the encoder's length. Texts are encoded one by one, so that the states of one have the same
-    bits whatever is asked beside it. Only for an encoder whose weights stay as they are.
+    They are those that the ``encode_prompt`` of diffusers' pipelines computes, for prompts filled or cut to the
+    encoder's length: the last hidden layer after its norm; in XL the last but one of both encoders, and a pooled state
+    beside them. Texts are encoded one by one, so that the states of one have the same bits whatever is asked beside it.
+    Only for encoders whose weights stay as they are.
     """
 
     def __init__(self, pipeline: Any) -> None:
-        self.tokenizer, self.encoder = pipeline.tokenizer, pipeline.text_encoder
-        self.length = self.tokenizer.model_max_length
+        self.pipeline, self.encoder = pipeline, pipeline.text_encoder
+        self.length = pipeline.tokenizer.model_max_length
         self.cut: set[str] = set()  # texts that were too long
-        self._held: dict[str, torch.Tensor] = {}
+        self._held: dict[str, tuple[torch.Tensor, torch.Tensor | None]] = {}
 
     def of(self, texts: Sequence[str]) -> torch.Tensor:
         """Return the states ``(n, length, width)`` of n texts, on the device of the encoder; length is 77 for CLIP."""
+        return self.both(texts)[0]
+
+    def both(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the states of n texts, and in XL their pooled states ``(n, p)``."""
         for text in dict.fromkeys(texts):
             if text not in self._held:
                 self._held[text] = self._encoded(text)
-        states = torch.stack([self._held[text] for text in texts])
+        found = [self._held[text] for text in texts]
+        pooled = [pool for _, pool in found if pool is not None]
         self._forget()
-        return states
+        return torch.stack([states for states, _ in found]), torch.stack(pooled) if pooled else None
+
+    def null(self, negative: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the same of the negative prompt, one row: zeros where it is empty and an XL was trained with them."""
+        states, pooled = self.both([negative])
+        if not negative and pooled is not None and self.pipeline.config.force_zeros_for_empty_prompt:
+            return torch.zeros_like(states), torch.zeros_like(pooled)
+        return states, pooled
 
     @torch.no_grad()
-    def _encoded(self, text: str) -> torch.Tensor:
-        if len(self.tokenizer(text)["input_ids"]) > self.length:
+    def _encoded(self, text: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if len(self.pipeline.tokenizer(text)["input_ids"]) > self.length:
             self.cut.add(text)
-        return self.encoder(tokenized(self.tokenizer, [text]).to(self.encoder.device))[0][0]
+        ids = ids_of(self.pipeline, [text]).to(self.encoder.device)
+        if not xl.is_xl(self.pipeline):
+            return self.encoder(ids)[0][0], None
+        states, pooled = xl.encoded(self.encoder, self.pipeline.text_encoder_2, ids)
+        return states[0], pooled[0]
 
     def _forget(self) -> None:
-        size = next(iter(self._held.values())).nbytes if self._held else 1
+        size = next(iter(self._held.values()))[0].nbytes if self._held else 1
         while len(self._held) > max(1, CACHE_BYTES // size):
             del self._held[next(iter(self._held))]
+
+
+def ids_of(pipeline: Any, texts: Sequence[str]) -> torch.Tensor:
+    """Return the token ids ``(n, length)`` of texts, of an XL ``(n, 2, length)``: of both its tokenizers."""
+    if not xl.is_xl(pipeline):
+        return tokenized(pipeline.tokenizer, texts)
+    return torch.stack([tokenized(part, texts) for part in (pipeline.tokenizer, pipeline.tokenizer_2)], dim=1)
 
 
 def tokenized(tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:

@@ -1,11 +1,11 @@
 """The denoising loop of a latent diffusion pipeline: one seed an image, any of diffusers' solvers, guidance batched.
 
-The same arithmetic as diffusers' ``StableDiffusionPipeline`` and ``StableDiffusionImg2ImgPipeline``, on tensors: a test
-compares them. Which prompts, tokens and real latents go in is decided in ``open_set``.
+The same arithmetic as diffusers' ``StableDiffusionPipeline``, ``StableDiffusionXLPipeline`` and their image-to-image
+pipelines, on tensors: tests compare them. Which prompts, tokens and real latents go in is decided in ``open_set``.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,16 +99,20 @@ def denoise(
     *,
     guidance: float = 1.0,
     mask: torch.Tensor | None = None,
+    added: Mapping[str, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Return the denoised latents ``(n, c, h, w)`` float32.
 
     ``states`` are ``(n, t, w)``, or ``(2n, t, w)`` with those of the negative prompt first, for classifier-free
     guidance: ε = ε_negative + w (ε_prompt − ε_negative) (Ho & Salimans 2022). Stochastic solvers draw from ``drawn``.
+    ``added`` is what an XL reads beside words (``xl.added``), of as many rows as ``states``.
     """
     scheduler, guided = plan.scheduler, len(states) == 2 * len(latents)
-    options = {"encoder_hidden_states": states.to(unet.dtype), "return_dict": False}
+    options: dict[str, Any] = {"encoder_hidden_states": states.to(unet.dtype), "return_dict": False}
     if mask is not None:
         options["encoder_attention_mask"] = mask
+    if added is not None:
+        options["added_cond_kwargs"] = dict(added)
     if unet.config.time_cond_proj_dim is not None:  # distilled: the weight is an input
         options["timestep_cond"] = _guidance_embedding(unet, guidance, len(latents)).to(latents.device, unet.dtype)
     takes_random = "generator" in inspect.signature(scheduler.step).parameters
@@ -146,10 +150,31 @@ def encode(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
     """Return the latents ``(n, c, h, w)`` float32 of images ``(n, 3, H, W)`` in [−1, 1]: the mean of each posterior."""
     found = vae.encode(pixels.to(vae.device, vae.dtype))
     latents = found.latent_dist.mode() if hasattr(found, "latent_dist") else found.latents  # the tiny one has no noise
-    return latents.float() * vae.config.scaling_factor
+    return scaled(vae, latents.float())
 
 
 def decode(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     """Return the images ``(n, 3, H, W)`` float32 in [−1, 1] of latents."""
-    decoded = vae.decode((latents / vae.config.scaling_factor).to(vae.dtype), return_dict=False)[0]
+    decoded = vae.decode(unscaled(vae, latents).to(vae.dtype), return_dict=False)[0]
     return decoded.float().clamp(-1, 1)
+
+
+def scaled(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Return latents ``(n, c, h, w)`` of an autoencoder in the UNet's scale."""
+    mean, factor = scale_of(vae, latents)
+    return (latents - mean) * factor
+
+
+def unscaled(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Return latents ``(n, c, h, w)`` of the UNet in the autoencoder's scale."""
+    mean, factor = scale_of(vae, latents)
+    return latents / factor + mean
+
+
+def scale_of(vae: Any, like: torch.Tensor) -> tuple[Any, Any]:
+    """Return what is taken from an autoencoder's latents, and the factor then: a number each, or ``(1, c, 1, 1)``."""
+    mean, std = (vae.config.get(f"latents_{which}") for which in ("mean", "std"))
+    if mean is None or std is None:
+        return 0.0, vae.config.scaling_factor
+    mean, std = (like.new_tensor(values)[None, :, None, None] for values in (mean, std))
+    return mean, vae.config.scaling_factor / std

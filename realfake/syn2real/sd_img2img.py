@@ -54,6 +54,10 @@ def _pipeline(weights: str) -> Any:
         parts = open_folder(Path(weights) if Path(weights).is_dir() else of_hub(weights)).components
     except PipelineError as error:
         raise SpecError(f"weights={weights!r} is no Stable Diffusion pipeline that can be loaded: {error}") from error
+    if "text_encoder_2" in parts:
+        raise SpecError(
+            f"weights={weights!r} is a Stable Diffusion XL, which does not translate here; give a 1.x or 2.x"
+        )
     return StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
 
 
