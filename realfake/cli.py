@@ -100,7 +100,7 @@ def run(study: str, where: Where, dry_run: bool, as_json: bool) -> None:
         click.echo(f"{name}: {why}", err=True)
     if board is None:
         click.echo("everything is made: 0 fits, 0 images, 0 trials", err=True)
-    _conclude(_read(study, where), where, as_json)
+    _conclude(_read(study, where), where, as_json, made=board is not None)
     if board and board.failed:
         click.echo(f"{len(board.failed)} things could not be made; run the same command to try them again", err=True)
         sys.exit(1)
@@ -280,7 +280,7 @@ def _read(study: str, where: Where) -> studyfile.StudyFile:
     return replace(file, study=adaptive.grown(file.study, Store(where.store)))
 
 
-def _conclude(file: studyfile.StudyFile, where: Where, as_json: bool) -> None:
+def _conclude(file: studyfile.StudyFile, where: Where, as_json: bool, made: bool) -> None:
     """Analyse what is made, write the report, mirror it into MLflow, and print the answer."""
     from realfake import results, tables
 
@@ -288,7 +288,7 @@ def _conclude(file: studyfile.StudyFile, where: Where, as_json: bool) -> None:
         rows, analysis, said = results.answer(file, where)
         page = results.publish(file, where, rows, analysis, said)
         try:
-            results.mirror(file, where, rows, analysis)
+            results.mirror(file, where, rows, analysis, anew=made)
         except RuntimeError as error:
             if not type(error).__module__.startswith("realfake."):
                 raise

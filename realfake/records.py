@@ -60,7 +60,8 @@ def table(
     the tested domain were ``added`` to the real ones, see ``in_target_images``.
     """
     trials, evaluations = tuple(trials), tuple(evaluations)
-    store.refresh((*trials, *evaluations))
+    if named_among is None:  # a whole study, and not one trial that was made just now
+        store.refresh((*trials, *evaluations))
     return [row for _, row in _pairs(trials, store, named_among or trials, evaluations)]
 
 

@@ -1,12 +1,14 @@
 """From records to facts: copies, contact sheet, stages and environments of a study that is made, without Ray."""
 
+import errno
+
 import numpy as np
 import pytest
 
 from realfake import pictured, results
 from realfake.resources import Cluster, Synthesis, Where
 from realfake.spec import ClosedSet, Dataset, Pool, Recipe, Study, Subset, Trial
-from realfake.store import Store
+from realfake.store import Store, StoreError
 from realfake.studyfile import StudyFile
 from tests.conftest import DIGITS, DIGITS_TEST
 
@@ -98,3 +100,10 @@ def test_the_report_is_written_once_for_one_answer(made):
     assert results.publish(file, where, *results.answer(file, where)) == page
     assert page.stat().st_mtime_ns == stamp
     assert Dataset(name="digits").name in page.read_text()
+
+
+def test_a_disk_that_takes_nothing_is_one_sentence(tmp_path):
+    with pytest.raises(StoreError, match=f"no space left in {tmp_path}"), results.writing(Where(store=str(tmp_path))):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(FileNotFoundError), results.writing(Where(store=str(tmp_path))):
+        (tmp_path / "nothing").read_text()
