@@ -71,6 +71,7 @@ def sweep(
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is handled by execution
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "3600"
+    _keep_secrets()
     BOARDS[name] = board
     training = replace(training, cpus_per_lane=shares.cpus_per_lane, gpus_per_lane=shares.gpus_per_lane)
     training = replace(training, labels=shares.training_labels)
@@ -142,6 +143,16 @@ def outcome_of(train: Callable[..., dict], spec: Spec, *given: Any) -> dict[str,
         logs.told(error)
     by = {"process": os.getpid(), "node": platform.node()}
     return {**outcome, "seconds": time.time() - started, "started": started, **by}
+
+
+def _keep_secrets() -> None:
+    """Tune would copy AWS's credentials into the runtime environment of lanes, which Ray writes into its logs in clear:
+    lanes take them from the environment of their nodes instead.
+    """
+    from ray.tune.execution import class_cache
+
+    copied = getattr(class_cache, "ENV_VARS_TO_PROPAGATE", set())
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in copied if not name.startswith("AWS_")}
 
 
 def _searcher(name: str) -> Any:

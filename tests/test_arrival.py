@@ -169,6 +169,6 @@ def test_two_nodes_share_the_store_and_a_lane_must_fit_on_one_of_them(two_nodes,
             arrival.check_places(wide, nodes)
         with pytest.raises(ArrivalError, match="until the nodes that it promises have come"):
             arrival.check_places(more, nodes)
-        monkeypatch.setattr(arrival, "look", lambda folder, word, node: "nothing is mounted there")
+        monkeypatch.setattr(arrival, "look", lambda place, folder, word, node: "nothing is mounted there")
         with pytest.raises(ArrivalError, match=r"is not shared with node .* \(nothing is mounted there\)"):
             arrival.check_nodes(store)

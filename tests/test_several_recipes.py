@@ -107,7 +107,7 @@ def test_the_terminal_and_the_page_lead_with_it(document):
     text = terminal(document, {"study": "s", "question": "q"}, 120)
     assert text.count("too few for the") <= 1 + text.count("Value withheld")
     assert text.index("At the largest volume") < text.index("On urban at 96 px")
-    page = render(table(), document, {"study": "s", "question": "q"}, {}, Html(""))
+    page = render(table(), document, {"study": "s", "question": "q"}, {}, Html(""), Html(""))
     assert page.index("40 from PTL beside 20") < page.index("On park, in labelled images of park")
     assert "Not fitted throughout: the arm has 1 mixed cell" in page
 
@@ -148,7 +148,7 @@ def test_where_there_are_many_sentences_the_table_is_the_answer_and_they_unfold(
     assert f"each of these {len(document['sentences'])} answers in a sentence" in text
     assert "At the largest volume:" in text
     assert " ".join(document["sentences"][0].split()) not in " ".join(text.split())
-    page = render(table(), document, {"study": "s", "question": "q"}, {}, Html(""))
+    page = render(table(), document, {"study": "s", "question": "q"}, {}, Html(""), Html(""))
     assert page.count("<details><summary>") >= 3
     assert "On park, in labelled images of park, in " in page
     assert "more labelled images of park" in page
