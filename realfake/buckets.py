@@ -19,6 +19,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import threading
 import time
 import uuid
@@ -31,6 +32,7 @@ SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 AT_ONCE = 16  # files on their way at the same time
 ATTEMPTS, PATIENCE_SECONDS = 4, 1.0  # of each call, beside those of the object store's own client
 SHADOW_SECONDS = 30.0  # how often new checkpoints are sent
+PIECE = 8 * 2**20  # bytes of a file in memory at once: weights may be large
 DIGITS = 16  # hex digits of a file's digest in its name
 _NAMED = re.compile(rf"(?P<stem>.*)-(?P<digest>[0-9a-f]{{{DIGITS}}})(?P<ending>(?:\.[^./]*)?)")
 Answer = TypeVar("Answer")
@@ -131,18 +133,34 @@ class Bucket:
 
     def send(self, path: Path, key: str) -> None:
         """Send a file."""
-        self.write(key, path.read_bytes())
+
+        def put() -> None:
+            with open(path, "rb") as file, self.files.open_output_stream(f"{self.base}/{key}") as stream:
+                shutil.copyfileobj(file, stream, PIECE)
+
+        self._patiently(put)
 
     def fetch(self, key: str, path: Path, digest: str = "") -> bool:
         """Write an object into a file, which appears whole; return whether there is one that has this digest."""
-        content = self.read(key)
-        if content is None or not hashlib.sha256(content).hexdigest().startswith(digest):
-            return False
-        path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f"{path.name}.{os.getpid()}.{uuid.uuid4().hex[:6]}.tmp")
-        scratch.write_bytes(content)
-        os.replace(scratch, path)
-        return True
+
+        def get() -> bool:
+            try:
+                stream = self.files.open_input_stream(f"{self.base}/{key}")
+            except FileNotFoundError:
+                return False
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with stream, open(scratch, "wb") as file:
+                shutil.copyfileobj(stream, file, PIECE)
+            return True
+
+        try:
+            found = self._patiently(get) and digest_of(scratch).startswith(digest)
+            if found:
+                os.replace(scratch, path)
+            return found
+        finally:
+            scratch.unlink(missing_ok=True)
 
     def send_folder(self, folder: Path, key: str) -> None:
         """Send all files of a folder under their own names; views, of which the last one written counts."""

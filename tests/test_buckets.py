@@ -89,6 +89,7 @@ def test_what_is_made_on_one_machine_is_there_on_another(machine):
 def test_no_record_is_there_before_all_files_are(machine, monkeypatch):
     store, sent = machine(), []
     monkeypatch.setattr(buckets.Bucket, "write", lambda self, key, content: sent.append(key))
+    monkeypatch.setattr(buckets.Bucket, "send", lambda self, path, key: sent.append(key))
     make(store)
     assert [key.split("/")[0] for key in sent] == ["files", "records"]
 
@@ -96,16 +97,17 @@ def test_no_record_is_there_before_all_files_are(machine, monkeypatch):
 def test_one_listing_a_kind_tells_what_is_made(machine, monkeypatch):
     make(machine())
     asked = Counter()
-    for name in ("read", "names"):
-        whole = getattr(buckets.Bucket, name)
-        monkeypatch.setattr(
-            buckets.Bucket, name, lambda self, key, name=name, whole=whole: (asked.update([name]), whole(self, key))[1]
-        )
+
+    def counted(name, whole):
+        return lambda self, *given: (asked.update([name]), whole(self, *given))[1]
+
+    for name in ("read", "fetch", "names"):
+        monkeypatch.setattr(buckets.Bucket, name, counted(name, getattr(buckets.Bucket, name)))
     store = machine("elsewhere")
     store.refresh([SPEC, OTHER, *(Dataset(name="digits", pixels=n) for n in range(8, 28))])
     assert store.record(SPEC)
     assert not any(store.has(Dataset(name="digits", pixels=n)) for n in range(8, 28))
-    assert asked == {"names": 1, "read": 1}
+    assert asked == {"names": 1, "fetch": 1}
 
 
 def test_the_first_of_two_writers_counts_everywhere(machine):
