@@ -33,6 +33,7 @@ class Mirror:
         self.bucket = Bucket(place)
         self.root = cache_folder(place)
         self._absent: set[str] = set()  # of which the last ``refresh`` saw no record
+        self._listed: dict[str, dict[str, str]] = {}  # the objects of each endless thing by file, as last listed
 
     # -------------------------------------------------------------------------------------------------- what there is
 
@@ -91,12 +92,12 @@ class Mirror:
     def fetch_file(self, path: Path) -> None:
         """Fetch a file by the name in a listing; one that is damaged is removed there, so that it is made anew."""
         folder = f"files/{path.parent.name}"
-        for name in sorted(self.bucket.names(folder)):
-            file, digest = parted(name)
-            if file == path.name:
-                if self.bucket.fetch(f"{folder}/{name}", path, digest):
-                    return
-                self.bucket.remove(f"{folder}/{name}")
+        if path.name not in self._listed.get(folder, ()):
+            self._listed[folder] = {parted(name)[0]: name for name in sorted(self.bucket.names(folder), reverse=True)}
+        name = self._listed[folder].pop(path.name, "")
+        if name and not self.bucket.fetch(f"{folder}/{name}", path, parted(name)[1]):
+            self.bucket.remove(f"{folder}/{name}")
+            self.fetch_file(path)  # a second writer's, if there is one
 
     # ------------------------------------------------------------------------------------------------------------- sent
 

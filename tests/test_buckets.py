@@ -194,6 +194,18 @@ def test_a_damaged_shard_is_removed_as_it_is_read_so_that_it_is_made_anew(machin
     assert machine("b").files("pool-1") == set()
 
 
+def test_the_files_of_a_pool_are_listed_once_however_many_are_read(machine, monkeypatch):
+    store, asked, names = machine(), [], buckets.Bucket.names
+    files = [f"{first:08d}-{first + 255:08d}.parquet" for first in range(0, 1280, 256)]
+    for file in files:
+        write_whole(store.root / "pool-1" / file, file)
+        store.keep("pool-1", file)
+    monkeypatch.setattr(buckets.Bucket, "names", lambda self, folder: (asked.append(folder), names(self, folder))[1])
+    elsewhere = machine("elsewhere")
+    assert [elsewhere.file("pool-1", file).read_text() for file in files] == files
+    assert asked == ["files/pool-1"]
+
+
 def test_checkpoints_go_with_the_work_from_machine_to_machine(machine, monkeypatch):
     monkeypatch.setattr(buckets, "SHADOW_SECONDS", 0.1)
     here = machine()

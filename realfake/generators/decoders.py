@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from realfake.generators.pipeline_files import PipelineError, hashed
+from realfake.generators.pipeline_files import PipelineError, hashed, out_of_reach
 from realfake.outside import External
 
 FILES = ("config.json", "diffusion_pytorch_model.safetensors")
@@ -62,12 +62,7 @@ def _of_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(FILES)))  # of the cache where there is no network
     except (OSError, ValueError, RuntimeError, HfHubHTTPError) as error:
-        why = str(error).strip().split("\n")[0]
-        raise PipelineError(
-            f"OpenSet.decoder {name!r} is not in the Hugging Face cache and cannot be fetched here ({why}); where "
-            f"there is a network, type `hf download {name} --local-dir FOLDER`, bring FOLDER here, and write "
-            f'"{name}" = "FOLDER" under [data] in the --on file'
-        ) from error
+        raise out_of_reach(name, f"OpenSet.decoder {name!r}", error) from error
 
 
 def _check(made: Any, pipeline: Any, name: str) -> None:

@@ -80,12 +80,17 @@ def of_hub(name: str) -> Path:
     except (OSError, ValueError, RuntimeError, HfHubHTTPError) as error:
         if cached is not None:
             files_of(cached)  # says which of its files is missing
-        why = str(error).strip().split("\n")[0]
-        raise PipelineError(
-            f"{name!r} is not in the Hugging Face cache and cannot be fetched here ({why}); where there is a network, "
-            f"type `hf download {name} --local-dir FOLDER` (needed are {NEEDED}), bring FOLDER here, and write "
-            f'"{name}" = "FOLDER" under [data] in the --on file'
-        ) from error
+        raise out_of_reach(name, repr(name), error, f" (needed are {NEEDED})") from error
+
+
+def out_of_reach(name: str, what: str, error: Exception, needed: str = "") -> PipelineError:
+    """Return the sentence for weights of a hub that are neither in the cache nor can be fetched."""
+    why = str(error).strip().split("\n")[0]
+    return PipelineError(
+        f"{what} is not in the Hugging Face cache and cannot be fetched here ({why}); where there is a network, "
+        f"type `hf download {name} --local-dir FOLDER`{needed}, bring FOLDER here, and write "
+        f'"{name}" = "FOLDER" under [data] in the --on file'
+    )
 
 
 def parts_of(folder: Path) -> dict[str, str]:

@@ -77,8 +77,7 @@ def train(
     """
     recipe, workers, device = trial.recipe, accelerator.num_processes, accelerator.device
     samples = _together(trial, real, synthetic, test)
-    n_real = len(real) if real else 0
-    schedule = planned(trial, n_real, len(samples), workers, each=2)  # batch normalisation needs two
+    schedule = planned(trial, len(real) if real else 0, len(samples), workers, each=2)  # batch normalisation needs two
 
     pixels, channels = samples.images.shape[1], samples.images.shape[3]
     model = build_model(recipe, len(samples.classes), channels, pixels, weights).to(device)
