@@ -41,6 +41,39 @@ class ClosedSet(Spec):
         within(self, 0, 1, "ema_decay", "label_dropout")
 
 
+class Gan(Spec):
+    """A class-conditional GAN trained from scratch on one real subset: the same images as a ClosedSet, another family.
+
+    A projection discriminator (Miyato & Koyama 2018) with spectral normalisation and the hinge loss; ``augment``
+    "diffaugment" moves, cuts and (RGB) recolours real and made images alike before it sees them (Zhao et al. 2020).
+    ``mode_seeking`` weighs how far images of one label lie apart for how far their latents do, which the generator
+    raises (Mao et al. 2019, 1903.05628; 0: without). ``steps`` updates of the generator with ``batch_size`` images,
+    each after ``discriminator_steps`` of the discriminator; ``ema_decay`` is that of the averaged generator, which
+    makes the images. It has no guidance, and draws an image in one pass: ``Pool(guidance=…)`` is refused,
+    ``Pool(sampling_steps=…)`` changes no image.
+    """
+
+    made: ClassVar = "record"
+    real: "Subset"
+    network: str = "gan-xs"
+    steps: int = 2000
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 2e-3
+    discriminator_steps: int = 1
+    mode_seeking: float = 1.0
+    ema_decay: float = 0.995
+    flip: bool = False
+    augment: Literal["none", "diffaugment"] = "diffaugment"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+
+    def check(self) -> None:
+        _real(self)
+        at_least(self, steps=1, batch_size=1, discriminator_steps=1, mode_seeking=0)
+        within(self, 0, 1, "ema_decay")
+
+
 class Repeat(Spec):
     """Control: the real images again. What a generator adds beyond more views of the same images shows against it."""
 
@@ -53,7 +86,7 @@ class Repeat(Spec):
 class Relabel(Spec):
     """Control: the images of ``generator`` under permuted labels. What pixels without labels do shows here."""
 
-    generator: "ClosedSet | Repeat | OpenSet"
+    generator: "ClosedSet | Gan | Repeat | OpenSet"
     seed: int = 0
 
 
@@ -211,26 +244,32 @@ class OpenSet(Spec):
 class BestOf(Spec):
     """Each sample is the best of ``k`` candidates of its own: fixed blocks, so that a prefix stays a prefix.
 
-    "class consistency": the probability that ``critic``, a trained classifier, gives the asked class; "clip score": the
-    cosine of image and prompt in the encoders of a pipeline. The real images that a critic has seen are real budget.
+    "class consistency": the probability that ``critic``, a trained classifier, gives the asked class; "realism score":
+    how near it lies to the real images that ``critic`` was trained on, in its features (Kynkäänniemi et al. 2019), so
+    that copies win; "clip score": the cosine of image and prompt in the encoders of a pipeline. The real images that a
+    critic has seen are real budget.
     """
 
-    generator: "ClosedSet | OpenSet"
+    generator: "ClosedSet | Gan | OpenSet"
     k: int = 4
-    by: Literal["class consistency", "clip score"] = "class consistency"
+    by: Literal["class consistency", "realism score", "clip score"] = "class consistency"
     critic: "Trial | Pretrained | External"
 
     def check(self) -> None:
         at_least(self, k=2)
         classifier = hasattr(self.critic, "recipe")
-        if classifier != (self.by == "class consistency"):
+        if classifier != (self.by != "clip score"):
             raise SpecError(
-                f'BestOf.by={self.by!r}: "class consistency" is judged by a critic=Trial(…), "clip score" by '
-                "critic=Pretrained(…) or External(…)"
+                f'BestOf.by={self.by!r}: "class consistency" and "realism score" are judged by a critic=Trial(…), '
+                '"clip score" by critic=Pretrained(…) or External(…)'
+            )
+        if self.by == "realism score" and getattr(self.critic, "real", None) is None:
+            raise SpecError(
+                "BestOf.critic saw no real image to be near to; give a Trial(real=Subset(…)), or another by="
             )
 
 
-Generator = ClosedSet | Repeat | Relabel | Procedural | Translation | OpenSet | BestOf
+Generator = ClosedSet | Gan | Repeat | Relabel | Procedural | Translation | OpenSet | BestOf
 
 
 def rendered(of: Any) -> bool:

@@ -16,6 +16,7 @@ from realfake.spec import (
     Distances,
     Evaluation,
     Fidelity,
+    Gan,
     Lora,
     Pool,
     Pretrained,
@@ -31,7 +32,7 @@ from realfake.spec import (
 from realfake.store import Store
 from realfake.synthesis import missing
 
-Fitted = ClosedSet | Translation | Pretrained | Lora | Captions  # made in a lane before images can be
+Fitted = ClosedSet | Gan | Translation | Pretrained | Lora | Captions  # made in a lane before images can be
 Sharded = Pool | Distances
 
 

@@ -22,6 +22,7 @@ from realfake.graph import order as order
 from realfake.hypotheses import Adaptive, Claim, check_adaptive, check_claims
 from realfake.kinds import BestOf as BestOf
 from realfake.kinds import ClosedSet as ClosedSet
+from realfake.kinds import Gan as Gan
 from realfake.kinds import Generator as Generator
 from realfake.kinds import Lora as Lora
 from realfake.kinds import OpenSet as OpenSet
@@ -82,7 +83,8 @@ class Pool(Spec):
 
     ``guidance`` is the classifier-free guidance weight w in  D_uncond + w·(D_cond − D_uncond)  (1: none);
     ``labels`` is "balanced", or "proportional" to the classes of the generator's real subset; ``solver`` is that of an
-    open-set pipeline ("own": the scheduler that it was saved with; "lcm" only for models distilled for it).
+    open-set pipeline ("own": the scheduler that it was saved with; "lcm" only for models distilled for it). A ``Gan``
+    draws in one pass, whatever ``sampling_steps`` says.
     """
 
     made: ClassVar = "shards"
@@ -97,6 +99,10 @@ class Pool(Spec):
         at_least(self, guidance=0, sampling_steps=1)
         if self.solver != "own" and not isinstance(root_generator(self.generator), OpenSet):
             raise SpecError(f"Pool.solver={self.solver!r}: only OpenSet(…) has one to choose; leave it out")
+        if self.guidance != 1 and isinstance(root_generator(self.generator), Gan):
+            raise SpecError(
+                f"Pool.guidance={self.guidance}: a Gan(…) has no unconditional score to guide away from; leave it out"
+            )
 
 
 class Distances(Spec):
@@ -154,7 +160,7 @@ class Trial(Spec):
         for part in self.synthetic:
             if not isinstance(part.of, Pool):
                 raise SpecError(f"Trial.synthetic: a {type(part.of).__name__} is no pool; give subsets of a Pool")
-        if self.test.clean in {subset.of for subset in (*real_budget(self), *outside(self))}:
+        if any(self.test.is_in(subset.of) for subset in (*real_budget(self), *outside(self))):
             raise SpecError(
                 f"Trial: the test set {self.test.name!r} ({self.test.split}) is also trained on, directly or through a "
                 "generator; train on another split"
@@ -184,9 +190,10 @@ class Evaluation(Spec):
     on: Dataset
 
     def check(self) -> None:
-        if self.on.clean in {subset.of for subset in (*real_budget(self.of), *outside(self.of))}:
+        if any(self.on.is_in(subset.of) for subset in (*real_budget(self.of), *outside(self.of))):
             raise SpecError(
-                f"Evaluation: {self.on.name!r} ({self.on.split}) is also trained on; evaluate on another split"
+                f"Evaluation: {self.on.name!r} ({self.on.split}) is also trained on; evaluate on another split, or "
+                "train on a Dataset of the same holdout"
             )
 
 
@@ -316,7 +323,7 @@ def outside(spec: Spec) -> tuple[Subset, ...]:
     return tuple(held.real for held in order([spec]) if isinstance(held, Pretrained))
 
 
-def root_generator(generator: Generator) -> ClosedSet | Repeat | Procedural | Translation | OpenSet:
+def root_generator(generator: Generator) -> ClosedSet | Gan | Repeat | Procedural | Translation | OpenSet:
     """Return the generator whose images a control relabels or a filter chooses from, or the generator itself."""
     return root_generator(generator.generator) if isinstance(generator, Relabel | BestOf) else generator
 

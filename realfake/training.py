@@ -20,7 +20,7 @@ import numpy as np
 from realfake import samples
 from realfake.packing import selector
 from realfake.resources import ResourceError, Training
-from realfake.spec import Audit, ClosedSet, Evaluation, Lora, Pretrained, Trial, address
+from realfake.spec import Audit, ClosedSet, Evaluation, Gan, Lora, Pretrained, Trial, address
 from realfake.store import Store
 from realfake.works import Report, Trained, work_of
 from realfake.works import distinct_images as distinct_images
@@ -118,7 +118,7 @@ def _precision(spec: Trained) -> str:
             return spec.recipe.precision
         case Evaluation() | Audit():
             return spec.of.recipe.precision
-        case ClosedSet() | Pretrained() | Lora():
+        case ClosedSet() | Gan() | Pretrained() | Lora():
             return spec.precision
     return "fp32"
 

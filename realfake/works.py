@@ -20,6 +20,7 @@ from realfake.spec import (
     DetectionRecipe,
     Evaluation,
     Fidelity,
+    Gan,
     Lora,
     Pool,
     Pretrained,
@@ -37,7 +38,9 @@ from realfake.store import Store, StoreError
 from realfake.values import SpecError
 
 Report = Callable[[dict[str, Any]], None]
-Trained = ClosedSet | Translation | Pretrained | Lora | Captions | Trial | Evaluation | Audit | Fidelity  # in a lane
+Trained = (  # in a lane
+    ClosedSet | Gan | Translation | Pretrained | Lora | Captions | Trial | Evaluation | Audit | Fidelity
+)
 Work = Callable[[Path], dict[str, Any]]  # writes files into a folder and returns the result; its inputs are loaded
 SIZES = ("n_real", "n_added", "n_synthetic", "n_generator", "real_budget", "external_budget")  # facts of a trial
 
@@ -60,12 +63,12 @@ def work_of(
             return _fidelity_work(spec, store, accelerator, weights)
         case Translation():
             return _translation_work(spec, store, report, accelerator, weights)
-        case ClosedSet() | Pretrained() | Lora() | Captions():
+        case ClosedSet() | Gan() | Pretrained() | Lora() | Captions():
             return _generator_work(spec, store, report, accelerator, weights)
 
 
 def _generator_work(
-    spec: ClosedSet | Pretrained | Lora | Captions,
+    spec: ClosedSet | Gan | Pretrained | Lora | Captions,
     store: Store,
     report: Report,
     accelerator: Any,
@@ -88,11 +91,11 @@ def _generator_work(
 
 
 def _fitting_options(
-    spec: ClosedSet | Pretrained | Lora | Captions, real: Samples, store: Store, weights: Mapping[str, Path]
+    spec: ClosedSet | Gan | Pretrained | Lora | Captions, real: Samples, store: Store, weights: Mapping[str, Path]
 ) -> dict[str, Any]:
     """Return what a kind's own ``fit`` takes beside its samples."""
     match spec:
-        case ClosedSet():
+        case ClosedSet() | Gan():
             return {"checkpoint": store.partial(spec)}
         case Pretrained():
             without = [samples.load_dataset(store, dataset) for dataset in spec.without]
@@ -292,7 +295,7 @@ def _classes_missing(real: Samples | None, synthetic: list[Samples], test: Sampl
 
 def _refuse_diverged_generators(trial: Trial, store: Store) -> None:
     for held in order([trial]):
-        fitted = isinstance(held, ClosedSet | Translation | Pretrained | Lora)
+        fitted = isinstance(held, ClosedSet | Gan | Translation | Pretrained | Lora)
         record = store.record(held) if fitted else None
         if record and record["result"].get("status") == "diverged":
             cure = "fewer steps" if isinstance(held, Translation) else "a lower learning_rate"

@@ -1,5 +1,6 @@
 """Best of k: the best of each sample's own candidates, whatever is drawn beside it."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,10 +13,11 @@ from safetensors.torch import save_file  # noqa: E402
 
 from realfake import generators  # noqa: E402
 from realfake.datasets import import_dataset  # noqa: E402
-from realfake.generators import best_of, pipelines  # noqa: E402
-from realfake.samples import class_counts, image_seeds, load_dataset, pool_labels  # noqa: E402
-from realfake.spec import BestOf, Dataset, External, address  # noqa: E402
+from realfake.generators import best_of, pipelines, realism  # noqa: E402
+from realfake.samples import class_counts, image_seeds, load, load_dataset, pool_labels  # noqa: E402
+from realfake.spec import BestOf, Dataset, External, Subset, address  # noqa: E402
 from realfake.store import StoreError  # noqa: E402
+from realfake.tasks.feature_networks import trial_features  # noqa: E402
 from realfake.tasks.models import build_model  # noqa: E402
 from realfake.values import SpecError  # noqa: E402
 from tests import tiny, tiny_open_set  # noqa: E402
@@ -23,6 +25,7 @@ from tests.tiny_open_set import WORDS, drawn, open_set, pool, store  # noqa: E40
 
 CRITIC = tiny.trial(seed=77)
 K = 3
+POOLED = (Subset(of=pool(), size=5),)
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +68,35 @@ def test_the_kept_one_has_the_largest_probability_of_the_asked_class(critic):
     best = asked_for.max(axis=0)
     assert (asked_for[found, range(8)] > best - 2 * best_of.TIE).all()
     assert len(set(found)) > 1
+
+
+def test_realism_is_the_published_score_by_a_second_implementation():
+    random = np.random.default_rng(0)
+    real, images = random.normal(size=(40, 5)), random.normal(size=(12, 5))
+    radii = np.array([np.sort(np.linalg.norm(real - one, axis=1))[3] for one in real])  # itself, and three others
+    kept = radii <= np.median(radii)
+    ratios = [radii[kept] / np.linalg.norm(real[kept] - image, axis=1) for image in images]
+    found = realism.realism(realism.neighbourhoods(real), images)
+    assert np.allclose(found, np.max(ratios, axis=1))
+    same = realism.realism(realism.neighbourhoods(real), real[kept][:2])
+    assert (same > 1e3).all()  # a copy is as real as can be
+    with pytest.raises(ValueError, match="5 real images or more"):
+        realism.neighbourhoods(real[:4])
+
+
+def test_the_kept_one_is_the_most_real(critic):
+    asked = pool(BestOf(generator=open_set(), k=K, by="realism score", critic=CRITIC))
+    _, made = candidates(asked, 8)
+    around = realism.neighbourhoods(trial_features(CRITIC, load(store(), CRITIC.real).images, store())[0])
+    scores = np.stack([realism.realism(around, trial_features(CRITIC, images, store())[0]) for images in made])
+    kept = drawn(asked, range(8)).astype(int)
+    found = [[np.abs(kept[i] - made[j, i]).max() <= 2 for j in range(K)].index(True) for i in range(8)]
+    assert (scores[found, range(8)] > scores.max(axis=0) * 0.98).all()
+    assert len(set(found)) > 1
+    with pytest.raises(SpecError, match="saw no real image to be near to"):
+        BestOf(
+            generator=open_set(), by="realism score", critic=dataclasses.replace(CRITIC, real=None, synthetic=POOLED)
+        )
 
 
 def test_the_kept_one_is_nearest_to_its_prompt_in_clip(monkeypatch):

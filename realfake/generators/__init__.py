@@ -19,6 +19,7 @@ from realfake.spec import (
     BestOf,
     Captions,
     ClosedSet,
+    Gan,
     Generator,
     Lora,
     OpenSet,
@@ -75,7 +76,7 @@ def device_name(device: torch.device) -> str:
 
 
 def fit(
-    spec: ClosedSet | Pretrained | Lora | Captions,
+    spec: ClosedSet | Gan | Pretrained | Lora | Captions,
     samples: Samples,
     folder: Path,
     report: Callable[[dict[str, Any]], None],
@@ -88,6 +89,8 @@ def fit(
     match spec:
         case ClosedSet():
             from realfake.generators import closed_set as kind
+        case Gan():
+            from realfake.generators import gan as kind
         case Pretrained():
             from realfake.generators import pretraining as kind
         case Lora():
@@ -120,6 +123,10 @@ def load_generator(
             from realfake.generators import closed_set
 
             return closed_set.load(generator, store.folder(generator), device)
+        case Gan():
+            from realfake.generators import gan
+
+            return gan.load(generator, store.folder(generator), device)
         case Repeat():
             return controls.load_repeat(generator, store)
         case Relabel():
@@ -196,6 +203,10 @@ def _draw(
 
             settings = {"guidance": pool.guidance, "sampling_steps": pool.sampling_steps}
             return Drawn(closed_set.sample(loaded, labels, seeds, **settings))
+        case Gan():
+            from realfake.generators import gan
+
+            return Drawn(gan.sample(loaded, labels, seeds))
         case Repeat():
             rows = controls.repeat(loaded, pool, labels, indices)
             return Drawn(loaded.images[rows], loaded.objects and loaded.objects.take(rows))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from realfake.generators import solving, visual, xl
-from realfake.generators.closed_set import batch_rows
+from realfake.generators.batches import batch_rows
 from realfake.generators.pipelines import pixels_of, to_pixels
 from realfake.generators.prompting import CACHE_BYTES, TextStates, ids_of, texts
 from realfake.kinds import Lora

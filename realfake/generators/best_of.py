@@ -14,12 +14,14 @@ import numpy as np
 import torch
 
 from realfake.alignment import Prompts
-from realfake.generators import Drawn
+from realfake.generators import Drawn, realism
 from realfake.samples import Samples, load_dataset, seed_of
+from realfake.samples import load as load_samples
 from realfake.spec import (
     BestOf,
     ClosedSet,
     External,
+    Gan,
     OpenSet,
     Pool,
     Pretrained,
@@ -59,7 +61,8 @@ def load(
     """
     classes = _classes(generator.generator, store)
     if isinstance(generator.critic, Trial):
-        return Loaded(generator, inner, classes, _classifier(generator.critic, classes, store, device, weights))
+        judged = _realism if generator.by == "realism score" else _classifier
+        return Loaded(generator, inner, classes, judged(generator.critic, classes, store, device, weights))
     return Loaded(generator, inner, classes, _clip(generator.critic, store, device, weights))
 
 
@@ -104,7 +107,7 @@ def facts(generator: BestOf, store: Store) -> dict[str, Any]:
     return {**told, "critic_real_budget": seen, "critic_external_budget": external_budget(generator.critic)}
 
 
-def _classes(generator: ClosedSet | OpenSet, store: Store) -> tuple[str, ...]:
+def _classes(generator: ClosedSet | Gan | OpenSet, store: Store) -> tuple[str, ...]:
     subset = real_of(generator)
     if subset is None:
         assert isinstance(generator, OpenSet)
@@ -143,16 +146,36 @@ def _classifier(
 
     @torch.inference_mode()
     def score(images: np.ndarray, labels: np.ndarray, texts: list[str]) -> np.ndarray:
-        if images.shape[1:] != (height, width, channels):
-            raise SpecError(
-                f"BestOf.critic was tested on images of {(height, width, channels)} (height, width, channels), and "
-                f"these are {images.shape[1:]}; give a critic of the same Dataset, or Dataset(pixels={height})"
-            )
+        _refuse_other(images, (height, width, channels))
         seen = Images.on(torch.device(device), Samples(images, labels, labels, classes), model, False)
         probabilities = model(seen.plain(0, len(seen))).float().softmax(dim=1).cpu().numpy()
         return probabilities[np.arange(len(labels)), labels]
 
     return score
+
+
+def _realism(critic: Trial, classes: tuple[str, ...], store: Store, device: Any, weights: Mapping[str, Path]) -> Score:
+    """Return how near an image lies to the real ones of a trial, in its own features (see ``realism``)."""
+    from realfake.tasks.feature_networks import trial_network
+
+    assert critic.real is not None  # the spec has seen to it
+    shape = _seen_by(critic, classes, store)
+    look = trial_network(critic, shape, store, weights=weights, device=device)
+    around = realism.neighbourhoods(look(load_samples(store, critic.real).images)[0])
+
+    def score(images: np.ndarray, labels: np.ndarray, texts: list[str]) -> np.ndarray:
+        _refuse_other(images, shape)
+        return realism.realism(around, look(images)[0])
+
+    return score
+
+
+def _refuse_other(images: np.ndarray, shape: tuple[int, ...]) -> None:
+    if images.shape[1:] != shape:
+        raise SpecError(
+            f"BestOf.critic was tested on images of {shape} (height, width, channels), and these are "
+            f"{images.shape[1:]}; give a critic of the same Dataset, or Dataset(pixels={shape[0]})"
+        )
 
 
 def _seen_by(critic: Trial, classes: tuple[str, ...], store: Store) -> tuple[int, ...]:

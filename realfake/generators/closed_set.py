@@ -5,11 +5,9 @@ arXiv:2211.01095), deterministic once the first noise is drawn. Which images and
 here (``samples``), nor where its shards go (``synthesis``).
 """
 
-import functools
 import json
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +19,26 @@ from diffusers.schedulers.scheduling_edm_dpmsolver_multistep import EDMDPMSolver
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 
+from realfake.generators.batches import WARM_UP_STEPS as WARM_UP_STEPS
+from realfake.generators.batches import (
+    batch_rows,
+    mirrored,
+    normal,
+    pixels,
+    scaled,
+    schedule,
+    set_rate,
+    shape_of,
+    share,
+    states,
+)
 from realfake.generators.denoiser import SIGMA_DATA, Denoiser, guided, precondition
 from realfake.generators.fitting import (
     Pace,
     Progress,
     check_accelerator,
     final_loss,
-    read_state,
+    restore,
     telling,
     write_history,
 )
@@ -38,8 +49,8 @@ from realfake.store import write_whole
 from realfake.values import fields
 
 P_MEAN, P_STD = -1.2, 1.2  # of ln σ while training (Karras et al. 2022, table 1)
-SIGMA_MIN, SIGMA_MAX = 0.02, 40.0  # while sampling: 8-bit grey levels are 0.008 apart, images at most 32 pixels wide
-WARM_UP_STEPS = 50
+SIGMA_MIN, SIGMA_MAX = 0.02, 40.0  # while sampling: 8-bit grey levels are 0.008 apart
+WIDEST = 32  # pixels that SIGMA_MAX is for: twice as wide, noise of σ averages to σ/2 at the same coarseness
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
@@ -75,25 +86,20 @@ def fit(
     """
     started = time.monotonic()
     check_accelerator(spec, accelerator)
-    network = network_for(spec.network, *_shape(samples)[:2])
-    denoiser = _new_denoiser(network, _shape(samples), len(samples.classes), spec.seed).to(accelerator.device)
+    network = network_for(spec.network, *shape_of(samples)[:2])
+    denoiser = _new_denoiser(network, shape_of(samples), len(samples.classes), spec.seed).to(accelerator.device)
     average = EMAModel(denoiser.parameters(), decay=spec.ema_decay, foreach=True)
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=spec.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
     parts, progress = {"model": denoiser, "optimizer": optimizer, "average": average}, Progress()
-    if state := read_state(checkpoint):
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        average.to(accelerator.device)
-        progress.resume(state)
+    restore(parts, progress, checkpoint, accelerator.device)
     parallel, optimizer = accelerator.prepare(denoiser, optimizer)
-    images, labels = _scaled(samples.images), torch.from_numpy(samples.labels)
+    images, labels = scaled(samples.images), torch.from_numpy(samples.labels)
     tell = telling(report, accelerator, spec.steps)
-    with Pace(progress, spec.steps, spec.steps, tell, lambda: _states(parts), accelerator, checkpoint) as pace:
+    with Pace(progress, spec.steps, spec.steps, tell, lambda: states(parts), accelerator, checkpoint) as pace:
         while progress.step < spec.steps:
             batch = draw(spec, images, labels, len(samples.classes), progress.step)
-            x, target, c_noise, label = (_share(part, accelerator) for part in batch)
-            for group in optimizer.param_groups:
-                group["lr"] = spec.learning_rate * schedule(progress.step, spec.steps)
+            x, target, c_noise, label = (share(part, accelerator) for part in batch)
+            set_rate(optimizer, spec.learning_rate * schedule(progress.step, spec.steps))
             with accelerator.autocast():
                 predicted = parallel(x, c_noise, label)
             loss = (predicted.float() - target).square().mean()
@@ -128,8 +134,7 @@ def draw(
     rows = batch_rows(len(labels), spec.batch_size, spec.seed, step)
     size, clean, label = spec.batch_size, images[rows], labels[rows]
     if spec.flip:
-        mirrored = torch.rand(size, generator=random) < 0.5
-        clean = torch.where(mirrored[:, None, None, None], clean.flip(-1), clean)
+        clean = mirrored(clean, random)
     label = torch.where(torch.rand(size, generator=random) < spec.label_dropout, classes, label)
     sigma = (P_MEAN + P_STD * torch.randn(size, 1, 1, 1, generator=random)).exp()
     noisy = clean + sigma * torch.randn(clean.shape, generator=random)
@@ -137,44 +142,10 @@ def draw(
     return c_in * noisy, (clean - c_skip * noisy) / c_out, c_noise.flatten(), label
 
 
-def batch_rows(n: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """Return which of ``n`` images make up a step's batch: one endless row of shuffled epochs, cut into batches."""
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    return np.array([_epoch(n, seed, int(p) // n)[p % n] for p in positions])
-
-
-def schedule(step: int, steps: int) -> float:
-    """Return the factor on the learning rate: a linear warm-up, and a cosine to 0 over the whole fit."""
-    return min(1.0, (step + 1) / WARM_UP_STEPS) * (1 + math.cos(math.pi * step / steps)) / 2
-
-
-@functools.lru_cache(maxsize=4)
-def _epoch(n: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng(seed_of("closed-set", "epoch", seed, epoch)).permutation(n)
-
-
-def _states(parts: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: part.state_dict() for name, part in parts.items()}
-
-
 def _new_denoiser(network: Network, shape: tuple[int, int, int], classes: int, seed: int) -> Denoiser:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of("closed-set", "weights", seed))
         return Denoiser(network, shape, classes)
-
-
-def _shape(samples: Samples) -> tuple[int, int, int]:
-    _, height, width, channels = samples.images.shape
-    return height, width, channels
-
-
-def _scaled(images: np.ndarray) -> torch.Tensor:
-    """Return uint8 ``(n, h, w, c)`` as float ``(n, c, h, w)`` in [−1, 1]."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def _share(part: torch.Tensor, accelerator: accelerate.Accelerator) -> torch.Tensor:
-    return part[accelerator.process_index :: accelerator.num_processes].to(accelerator.device)
 
 
 # -------------------------------------------------------------------------------------------------------------- files
@@ -185,7 +156,7 @@ def _write(
 ) -> None:
     """Write the weights and what is needed to load them, even if the presets change one day."""
     preset = {"name": spec.network, **{f.name: getattr(network, f.name) for f in fields(network)}}
-    config = {"image_shape": _shape(samples), "classes": samples.classes, "network": preset}
+    config = {"image_shape": shape_of(samples), "classes": samples.classes, "network": preset}
     save_file({name: part.cpu().contiguous() for name, part in denoiser.state_dict().items()}, folder / WEIGHTS)
     write_whole(folder / CONFIG, json.dumps(config, indent=1))
     write_history(folder, history)
@@ -213,22 +184,16 @@ def sample(
     moves few pixels by one grey level. ``guidance`` is the weight w, ``sampling_steps`` the evaluations of D.
     """
     denoiser, device = loaded.denoiser, loaded.device
+    sigma_max = SIGMA_MAX * max(1.0, max(denoiser.shape[:2]) / WIDEST)
     solver = EDMDPMSolverMultistepScheduler(
-        sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, sigma_data=SIGMA_DATA, solver_order=2, algorithm_type="dpmsolver++"
+        sigma_min=SIGMA_MIN, sigma_max=sigma_max, sigma_data=SIGMA_DATA, solver_order=2, algorithm_type="dpmsolver++"
     )
     solver.set_timesteps(sampling_steps)
-    x = (_noise(seeds, denoiser.shape) * solver.init_noise_sigma).to(device)
+    height, width, channels = denoiser.shape
+    x = (normal(seeds, channels, height, width) * solver.init_noise_sigma).to(device)
     label = torch.as_tensor(np.asarray(labels, dtype=np.int64), device=device)
     for c_noise in solver.timesteps:  # diffusers' EDM schedulers count time in c_noise
-        scaled = solver.scale_model_input(x, c_noise)
-        predicted = guided(denoiser, scaled, c_noise.to(device).expand(len(label)), label, guidance)
+        seen = solver.scale_model_input(x, c_noise)
+        predicted = guided(denoiser, seen, c_noise.to(device).expand(len(label)), label, guidance)
         x = solver.step(predicted, c_noise, x, return_dict=False)[0]
-    pixels = ((x + 1) * 127.5).round().clamp(0, 255)
-    return pixels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-
-
-def _noise(seeds: Sequence[int], shape: tuple[int, int, int]) -> torch.Tensor:
-    """Return standard noise ``(n, c, h, w)``, each image from its own generator on the CPU: the same on any device."""
-    height, width, channels = shape
-    drawn = [torch.randn(channels, height, width, generator=torch.Generator().manual_seed(int(s))) for s in seeds]
-    return torch.stack(drawn)
+    return pixels(x)

@@ -1,7 +1,8 @@
 """The denoising network of a closed-set generator, its preconditioning and its guidance: the formulas in code.
 
 The objective is EDM (Karras et al. 2022, arXiv:2206.00364), guidance is classifier-free (Ho & Salimans 2022,
-arXiv:2207.12598). How the network is fitted and sampled from is in ``closed_set``; its sizes are in ``networks``.
+arXiv:2207.12598). How the network is fitted and sampled from is in ``closed_set``; its sizes are in ``networks``, the
+transformer that it can be in ``transformer``.
 """
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from realfake.generators.networks import Network
+from realfake.generators.transformer import Transformer
 
 SIGMA_DATA = 0.5  # standard deviation of pixels in [−1, 1], as assumed by eq. 7 (the digits' is 0.6)
 TIME_SCALE = 1000.0  # c_noise spans about −1 to 1, and diffusers' sinusoids are made for times up to 1000
@@ -26,6 +28,9 @@ class Denoiser(nn.Module):
         height, width, channels = shape
         self.shape, self.classes, self.patch = shape, classes, network.patch
         self.margins = network.margins(height, width)
+        if network.architecture == "dit":
+            self.dit = Transformer(network, height + sum(self.margins[2:]), channels, classes)
+            return
         blocks = len(network.widths)
         self.unet = UNet2DModel(
             in_channels=channels * network.patch**2,
@@ -35,7 +40,7 @@ class Denoiser(nn.Module):
             down_block_types=("DownBlock2D",) * blocks,
             up_block_types=("UpBlock2D",) * blocks,
             add_attention=network.attention,
-            attention_head_dim=16,
+            attention_head_dim=network.head,
             norm_num_groups=8,
             resnet_time_scale_shift="scale_shift",
             num_class_embeds=classes + 1,
@@ -46,9 +51,13 @@ class Denoiser(nn.Module):
     def forward(self, x_bchw: torch.Tensor, c_noise_b: torch.Tensor, labels_b: torch.Tensor) -> torch.Tensor:
         """Return F_θ(x; c_noise, label) ``(b, c, h, w)``."""
         left, right, top, bottom = self.margins
-        x = functional.pixel_unshuffle(functional.pad(x_bchw, self.margins), self.patch)
-        x = self.unet(x, TIME_SCALE * c_noise_b, class_labels=labels_b, return_dict=False)[0]
-        x = functional.pixel_shuffle(x, self.patch)
+        x, times = functional.pad(x_bchw, self.margins), TIME_SCALE * c_noise_b
+        if hasattr(self, "dit"):
+            x = self.dit(x, times, labels_b)
+        else:
+            x = functional.pixel_unshuffle(x, self.patch)
+            x = self.unet(x, times, class_labels=labels_b, return_dict=False)[0]
+            x = functional.pixel_shuffle(x, self.patch)
         return x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
 
 

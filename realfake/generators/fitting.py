@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from realfake.generators import Diverged
-from realfake.kinds import ClosedSet, Lora, Pretrained
+from realfake.kinds import ClosedSet, Gan, Lora, Pretrained
 from realfake.store import write_whole
 from realfake.values import SpecError
 
@@ -30,7 +30,7 @@ HISTORY, CHECKPOINT = "history.jsonl", "checkpoint.pt"
 FORMAT = 2  # of a checkpoint; to be raised when what it holds changes: one of another format is not gone on from
 
 
-def check_accelerator(spec: ClosedSet | Pretrained | Lora, accelerator: accelerate.Accelerator) -> None:
+def check_accelerator(spec: ClosedSet | Gan | Pretrained | Lora, accelerator: accelerate.Accelerator) -> None:
     """Raise SpecError for a batch that its processes cannot share, and ValueError where its precision is another."""
     kind, workers = type(spec).__name__, accelerator.num_processes
     if spec.batch_size % workers:
@@ -169,6 +169,15 @@ def read_state(folder: Path | None, name: str = CHECKPOINT) -> dict[str, Any] | 
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
     return state if state.pop("format", 1) == FORMAT else None
+
+
+def restore(parts: Mapping[str, Any], progress: Progress, checkpoint: Path | None, device: torch.device) -> None:
+    """Put the last state that was kept, if any, into the parts of a fit ("average" is one) and into its progress."""
+    if state := read_state(checkpoint):
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        parts["average"].to(device)
+        progress.resume(state)
 
 
 def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:

@@ -16,7 +16,7 @@ import accelerate
 import numpy as np
 import torch
 
-from realfake.generators.closed_set import batch_rows
+from realfake.generators.batches import batch_rows
 from realfake.generators.fitting import check_accelerator, final_loss, telling, write_history
 from realfake.generators.miniature import Miniature, Parts, miniature_for, new_parts, save, standardise
 from realfake.generators.overlap import overlapping

@@ -20,7 +20,7 @@ from diffusers.training_utils import EMAModel
 from torch import nn
 from torch.nn import functional
 
-from realfake.generators.closed_set import schedule
+from realfake.generators.batches import schedule
 from realfake.generators.fitting import Pace, Progress, read_state
 
 KL_WEIGHT = 1e-4  # beside the mean absolute error of a pixel, for the mean of a latent

@@ -15,7 +15,7 @@ import numpy as np
 from realfake.laws import Array
 from realfake.pool_facts import shards_made
 from realfake.samples import SHARD_ROWS
-from realfake.spec import ClosedSet, Lora, Pool, Spec, Trial, address, order
+from realfake.spec import ClosedSet, Gan, Lora, Pool, Spec, Trial, address, order
 from realfake.store import Store
 
 
@@ -98,7 +98,8 @@ def measured_costs(trials: Iterable[Trial], store: Store, *, real: float) -> Cos
     """
     trials = tuple(trials)
     things = [(spec, record) for spec in order(trials) if spec.made == "record" and (record := store.record(spec))]
-    fitted = [(spec.real.size, record["seconds"]) for spec, record in things if isinstance(spec, ClosedSet | Lora)]
+    fits = ((spec, record) for spec, record in things if isinstance(spec, ClosedSet | Gan | Lora))
+    fitted = [(spec.real.size, record["seconds"]) for spec, record in fits]
     trained = [(s.n_real + s.n_synthetic, record["seconds"]) for s, record in things if isinstance(s, Trial)]
     if not trained:
         raise PlanError("no trial of the study is made, so nothing says what a training takes; run the study first")

@@ -13,7 +13,7 @@ from typing import Any
 
 from realfake.planning.designs import Candidate, candidates, next_trials
 from realfake.records import sizes
-from realfake.spec import ClosedSet, Dataset, Lora, Pool, Pretrained, Study, Subset, Trial, address
+from realfake.spec import ClosedSet, Dataset, Gan, Lora, Pool, Pretrained, Study, Subset, Trial, address
 from realfake.statistics.equivalence import Fit
 from realfake.statistics.fits import Evidence
 from realfake.statistics.trial_table import SEEDS, FitError
@@ -130,5 +130,6 @@ class _Change:
             moved = self.by["subset_seed"] if spec.seed == self.draw else 0
             return replace(spec, size=self.size.get(spec.size, spec.size), seed=spec.seed + moved)
         held = {f.name: self.of(v) for f in fields(spec) if isinstance(v := getattr(spec, f.name), Value)}
-        name = {Pool: "pool_seed", ClosedSet: "generator_seed", Lora: "generator_seed"}.get(type(spec))
+        fitted = dict.fromkeys((ClosedSet, Gan, Lora), "generator_seed")
+        name = {Pool: "pool_seed", **fitted}.get(type(spec))
         return replace(spec, **held, **({"seed": spec.seed + self.by[name]} if name else {}))
