@@ -11,6 +11,7 @@ from realfake.spec import (
     Dataset,
     Distances,
     External,
+    Gan,
     Generator,
     OpenSet,
     Pool,
@@ -53,16 +54,19 @@ def arms(trials: tuple[Trial, ...]) -> dict[str, str]:
 
 
 def recipes(trials: tuple[Trial, ...]) -> dict[str, str]:
-    """Return the name of every trial's recipe: the model, and what tells it from the other recipes of the study."""
-    return _named(trials, lambda t: t.recipe.model, lambda t: _recipe_settings(t.recipe))
+    """Return the name of every trial's recipe: the model, and what tells it from the other recipes of the study.
+
+    What a model began with is told wherever it differs, at one size or not: from scratch and pretrained share no curve.
+    """
+    return _named(trials, lambda t: t.recipe.model, lambda t: _recipe_settings(t.recipe), always=("init", "frozen"))
 
 
-def _named(trials: tuple[Trial, ...], base: Any, settings: Any) -> dict[str, str]:
+def _named(trials: tuple[Trial, ...], base: Any, settings: Any, always: tuple[str, ...] = ()) -> dict[str, str]:
     found = [(address(t), (base(t), t.n_real, t.n_synthetic), settings(t)) for t in trials]
     seen: dict[tuple, set] = {}
     for _, place, setting in found:
         for key, value in setting.items():
-            seen.setdefault((place, key), set()).add(value)
+            seen.setdefault((place[:1] if key in always else place, key), set()).add(value)
     telling = {(place[0], key) for (place, key), values in seen.items() if len(values) > 1}
     return {
         name: " ".join([place[0], *(_told(k, v) for k, v in setting.items() if (place[0], k) in telling)])
@@ -83,6 +87,8 @@ def _kind(generator: Generator) -> str:
     match generator:
         case ClosedSet():
             return "closed-set"
+        case Gan():
+            return "gan"
         case Repeat():
             return "repeat"
         case Relabel():

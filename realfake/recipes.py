@@ -17,6 +17,8 @@ class Recipe(Value):
     whatever is added). ``mixing``: "pool" shuffles real and synthetic together; "weighted" draws half of each batch
     from either and weighs their losses (1 − synthetic_weight : synthetic_weight); "synthetic_then_real" spends
     ``synthetic_share`` of the budget on synthetic images first. ``frozen`` trains a linear head on fixed features.
+    ``augment``: "shift" by up to an eighth of the width, "flip-shift" also left and right, "randaugment" both and then
+    two operations of RandAugment (Cubuk et al. 2020, arXiv 1909.13719).
     """
 
     model: str = "test_resnet"
@@ -28,7 +30,7 @@ class Recipe(Value):
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    augment: Literal["none", "shift", "flip-shift"] = "shift"
+    augment: Literal["none", "shift", "flip-shift", "randaugment"] = "shift"
     mixing: Literal["pool", "weighted", "synthetic_then_real"] = "pool"
     synthetic_weight: float = 0.5
     synthetic_share: float = 0.5

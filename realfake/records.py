@@ -25,6 +25,7 @@ from realfake.spec import (
     Dataset,
     DetectionRecipe,
     Evaluation,
+    Gan,
     Generator,
     Lora,
     OpenSet,
@@ -43,7 +44,9 @@ from realfake.store import Store
 OF_DETECTORS = ("average_precision", "ap_t2t", "distance_", "distribution_gap", "rho_", "n_population")
 OF_SOME_CLASSIFIERS = ("top5_error",)  # of more than five classes, see tasks.classification
 OF_OTHER_CLASSES = ("n_classes_shared", "error_masked", "error_full", "error_own_masked")  # see tasks.other_classes
+TUNED = ", tuned by validation"
 Pair = tuple[Trial, dict[str, Any]]  # a trial, and its row
+Names = dict[str, str]  # of trials, by address
 Tried = tuple[Trial, Dataset, dict[str, Any]]  # the same, with the test set between them
 
 
@@ -76,7 +79,8 @@ def _pairs(
         where = f" on {test_name(test)}" if len(tests) > 1 else ""
         name = address(trial)
         row = {**sizes(trial), "arm": arm[name], "recipe": recipe[name] + where, "test": test_name(test)}
-        tried.append((trial, test, {**row, **_measured(trial, record), **_of_detector(trial, record, store)}))
+        more = {**_of_generators(trial, store), **_of_detector(trial, record, store)}
+        tried.append((trial, test, {**row, **_measured(trial, record), **more}))
     return [*((trial, row) for trial, _, row in tried if trial.added is None), *in_target_images(tried)]
 
 
@@ -103,6 +107,7 @@ def groups(study: Study) -> set[str]:
     """
     trials = counted(study)
     names = set(recipes(trials).values())
+    names |= {trial.recipe.model + TUNED for choice in study.choices if _tuned(choice) for trial in choice.candidates}
     tests = {trial.test for trial in trials} | {evaluation.on for evaluation in tried_on(study)}
     return {f"{name} on {test_name(test)}" for name in names for test in tests} if len(tests) > 1 else names
 
@@ -112,15 +117,18 @@ def of_study(study: Study, store: Store) -> list[dict[str, Any]]:
     trials = counted(study)
     evaluations = (evaluation for evaluation in tried_on(study) if evaluation.of in set(trials))
     pairs = _pairs(trials, store, trials, evaluations)
-    more = (row for choice in study.choices for row in chosen(choice, pairs, arms(trials), store))
+    names = arms(trials), recipes(trials)
+    more = (row for choice in study.choices for row in chosen(choice, pairs, names, store))
     return [*(row for _, row in pairs), *more]
 
 
-def chosen(choice: Choice, pairs: list[Pair], arm: dict[str, str], store: Store) -> list[dict[str, Any]]:
+def chosen(choice: Choice, pairs: list[Pair], names: tuple[Names, Names], store: Store) -> list[dict[str, Any]]:
     """Return the rows of the candidate that did best on validation data, under the arm "…, best by validation".
 
-    Their volume is that of the largest candidate, for so much was at hand, and the validation images are added to their
-    real budget. Nothing while a candidate lacks its record on validation data, or where all diverged.
+    Of one cell under several recipes the best is of a recipe "…, tuned by validation", real-only cells too: a ladder
+    tuned as the mixtures are. The volume is that of the largest candidate, for so much was at hand, and the validation
+    images are added to the real budget. ``names`` are those of arms and of recipes. Nothing while a candidate lacks its
+    record on validation data, or where all diverged.
     """
     found = [store.record(Evaluation(of=trial, on=choice.on)) for trial in choice.candidates]
     values = [(record or {"result": {}})["result"].get(choice.by) for record in found]
@@ -129,14 +137,33 @@ def chosen(choice: Choice, pairs: list[Pair], arm: dict[str, str], store: Store)
         return []
     best = choice.candidates[known.index(min(known))]
     largest = max(choice.candidates, key=lambda trial: trial.n_synthetic)
-    named = {"arm": f"{arm[address(largest)]}, best by validation", "n_synthetic": largest.n_synthetic}
-    named["n_generator"] = sizes(largest)["n_generator"]
+    named: dict[str, Any] = {"n_synthetic": largest.n_synthetic, "n_generator": sizes(largest)["n_generator"]}
+    named["arm"] = _chosen_arm(choice, names[0])
+    recipe, is_tuned = names[1][address(best)], _tuned(choice)
     images = (store.record(choice.on) or {"result": {}})["result"].get("n", 0)
-    return [
-        {**row, **named, "real_budget": row["real_budget"] + images, "address": f"{row['address']}:chosen"}
-        for trial, row in pairs
-        if trial == best
-    ]
+    own = []
+    for row in (row for trial, row in pairs if trial == best):
+        where = {"recipe": best.recipe.model + TUNED + row["recipe"].removeprefix(recipe)} if is_tuned else {}
+        more = {"real_budget": row["real_budget"] + images, "address": f"{row['address']}:chosen"}
+        own.append({**row, **named, **where, **more})
+    return own
+
+
+def chosen_arms(study: Study) -> set[str]:
+    """Return the names of the arms that a study's choices add to those of its trials."""
+    names = arms(counted(study))
+    return {_chosen_arm(choice, names) for choice in study.choices}
+
+
+def _chosen_arm(choice: Choice, names: Names) -> str:
+    """Return the words that all candidates' arms share, and that one was chosen, unless the recipe says so."""
+    words = [names[address(trial)].split() for trial in choice.candidates]
+    shared = " ".join(word for word in words[0] if all(word in other for other in words))
+    return shared if _tuned(choice) else f"{shared}, best by validation"
+
+
+def _tuned(choice: Choice) -> bool:
+    return len({trial.recipe for trial in choice.candidates}) > 1
 
 
 def in_target_images(tried: list[Tried]) -> list[Pair]:
@@ -192,11 +219,24 @@ def sizes(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _fitted(generator: Generator) -> ClosedSet | Translation | Lora | Pretrained | None:
+def _fitted(generator: Generator) -> ClosedSet | Gan | Translation | Lora | Pretrained | None:
     """Return what of a generator was fitted by us, last if in several stages."""
     if isinstance(generator, OpenSet):
         return generator.lora or (generator.base if isinstance(generator.base, Pretrained) else None)
-    return generator if isinstance(generator, ClosedSet | Translation) else None
+    return generator if isinstance(generator, ClosedSet | Gan | Translation) else None
+
+
+def _of_generators(trial: Trial, store: Store) -> dict[str, Any]:
+    """Return the steps, parameters and seconds of the fits that a trial's pools come from, to plot worth against; what
+    several of them differ in has no column, nor has a trial without any."""
+    held = {fitted for pool in pools_of(trial) if (fitted := _fitted(root_generator(pool.generator)))}
+    made = [(spec.steps, record) for spec in held if (record := store.record(spec))]
+    found = {
+        "generator_steps": {steps for steps, _ in made},
+        "generator_parameters": {record["result"].get("parameters") for _, record in made},
+        "generator_seconds": {record["seconds"] for _, record in made},
+    }
+    return {name: values.pop() for name, values in found.items() if len(values) == 1 and None not in values}
 
 
 def per_image(rows: Iterable[dict[str, Any]], store: Store) -> dict[str, dict[str, np.ndarray]]:
@@ -205,7 +245,7 @@ def per_image(rows: Iterable[dict[str, Any]], store: Store) -> dict[str, dict[st
     Nothing for detectors: average precision is no mean over images.
     """
     classified = [row["address"] for row in rows if row["status"] == "ok" and "error" in row]
-    return {name: _losses(store, name) for name in classified}
+    return {name: _losses(store, name.split(":")[0]) for name in classified}  # what was chosen is a trial of its own
 
 
 def _measured(trial: Trial, record: dict[str, Any]) -> dict[str, Any]:

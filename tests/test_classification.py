@@ -203,6 +203,33 @@ def test_without_augmentation_images_are_seen_as_they_are():
     assert np.allclose(shown, images[seen.rows, :, :, 0], atol=1e-3)
 
 
+def test_randaugment_is_torchvisions_and_each_view_depends_on_its_own_seed():
+    from torchvision.transforms import v2
+
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 1)).astype(np.uint8)
+    seen, shown = views(images, "randaugment", examples=40)
+    plain, moved = views(images, "flip-shift", examples=40)  # the same shifts and flips, and nothing else
+    assert np.array_equal(seen.shift, plain.shift)
+    change, before = v2.RandAugment(num_ops=2, magnitude=9), torch.random.get_rng_state()
+    with torch.random.fork_rng(devices=[]):
+        for seed, view, start in zip(seen.strong, shown, moved, strict=True):
+            torch.manual_seed(int(seed))
+            expected = change(torch.from_numpy(start.round().astype(np.uint8)[None]))
+            assert np.allclose(view, expected[0].numpy(), atol=1e-3)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert 0.5 < np.mean([not np.allclose(view, start) for view, start in zip(shown, moved, strict=True)]) < 1
+
+
+def test_a_strong_view_is_the_same_in_any_slice():
+    images = np.random.default_rng(1).integers(0, 256, (8, 12, 12, 3)).astype(np.uint8)
+    samples = Samples(images, np.zeros(8, dtype=np.int64), np.arange(8), ("a",))
+    on_device = classification.Images.on(torch.device("cpu"), samples, Plain(), channels_last=False)
+    whole = batches.batch(batches.plan(recipe(augment="randaugment"), 8, 0, seed=3), 0, pixels=12)
+    parts = [on_device.seen(whole.slice(rank, 2)) for rank in range(2)]
+    together = on_device.seen(whole)
+    assert all(torch.equal(part, together[rank::2]) for rank, part in enumerate(parts))
+
+
 # -------------------------------------------------------------------------------------------------------------- models
 
 

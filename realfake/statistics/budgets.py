@@ -69,7 +69,7 @@ def _compared(cell: Cell, other: Cell, at: dict[tuple[Any, ...], Cell], response
     for quantity, here, there in _answers(cell, other, at, response):
         difference = less(there, here)
         if not math.isnan(difference.point):
-            limited = difference.low > 0 or difference.high < 0
+            limited = bool(difference.low > 0 or difference.high < 0)  # plain, for JSON
             found = {"here": here, "there": there, "difference": difference}
             return {"quantity": quantity, **{k: v.to_json() for k, v in found.items()}, "limited": limited}
     return {"quantity": "", "limited": False}

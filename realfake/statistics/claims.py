@@ -259,7 +259,7 @@ def refuse_unknown_arms(study: Study) -> None:
     """Refuse claims about arms and recipes that the trials of a study do not have, before they run: SpecError."""
     from realfake import records
 
-    arms = set(records.arms(study.trials).values()) - {REAL_ONLY}
+    arms = (set(records.arms(study.trials).values()) | records.chosen_arms(study)) - {REAL_ONLY}
     recipes = records.groups(study)
     for claim in study.claims:
         first = [("arm", claim.arm, arms), ("recipe", claim.recipe, recipes)]

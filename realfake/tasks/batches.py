@@ -39,18 +39,20 @@ class Plan:
 class Batch:
     """Rows ``(b,)``, the weight ``(b,)`` of each one's loss in the batch mean, and how each is seen.
 
-    ``shift`` ``(b, 2)`` are pixels down and right; ``flip`` ``(b,)`` says whether left and right change places.
+    ``shift`` ``(b, 2)`` are pixels down and right; ``flip`` ``(b,)`` says whether left and right change places;
+    ``strong`` ``(b,)`` are the seeds of strong augmentation, empty where there is none (see ``strong``).
     """
 
     rows: np.ndarray
     weights: np.ndarray
     shift: np.ndarray
     flip: np.ndarray
+    strong: np.ndarray
 
     def slice(self, rank: int, workers: int) -> "Batch":
         """Return the part of one of several workers."""
         part = np.s_[rank::workers]
-        return Batch(self.rows[part], self.weights[part], self.shift[part], self.flip[part])
+        return Batch(self.rows[part], self.weights[part], self.shift[part], self.flip[part], self.strong[part])
 
 
 def plan(recipe: Recipe, n_real: int, n_synthetic: int, seed: int) -> Plan:
@@ -81,8 +83,9 @@ def batch(plan: Plan, step: int, pixels: int) -> Batch:
     random = np.random.default_rng([plan.seed, step])
     reach = pixels // 8 if plan.recipe.augment != "none" else 0
     shift = random.integers(-reach, reach + 1, size=(len(rows), 2))
-    flip = random.random(len(rows)) < (0.5 if plan.recipe.augment == "flip-shift" else 0.0)
-    return Batch(rows=rows, weights=_weights(plan, rows), shift=shift, flip=flip)
+    flip = random.random(len(rows)) < (0.5 if plan.recipe.augment in ("flip-shift", "randaugment") else 0.0)
+    strong = random.integers(2**63, size=len(rows) if plan.recipe.augment == "randaugment" else 0)
+    return Batch(rows=rows, weights=_weights(plan, rows), shift=shift, flip=flip, strong=strong)
 
 
 def _examples_for_real(recipe: Recipe, n_real: int, n_synthetic: int) -> int:

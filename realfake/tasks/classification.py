@@ -21,6 +21,7 @@ from realfake.tasks import other_classes
 from realfake.tasks.batches import Batch, batch
 from realfake.tasks.course import Course, diverged, planned
 from realfake.tasks.models import build_model, pixel_statistics
+from realfake.tasks.strong import randaugment
 from realfake.values import SpecError
 
 CLIP = 1e-7  # a probability of 0 for the true class would make the cross-entropy of the whole test set infinite
@@ -172,15 +173,19 @@ class Images:
         return len(self.pixels)
 
     def seen(self, part: Batch) -> torch.Tensor:
-        """Return a batch ``(b, channels, height, width)`` float as it is seen: shifted and flipped."""
+        """Return a batch ``(b, channels, height, width)`` float as it is seen: shifted, flipped, strongly augmented."""
+        moved = self._moved(part)
+        return self._input(randaugment(moved, part.strong) if len(part.strong) else moved)
+
+    def _moved(self, part: Batch) -> torch.Tensor:
         rows = torch.from_numpy(part.rows).to(self.pixels.device)
         if not (part.shift.any() or part.flip.any()):
-            return self._input(self.pixels[rows])
+            return self.pixels[rows]
         height, width = self.pixels.shape[1:3]
         down = _source(height, part.shift[:, 0], np.zeros_like(part.flip))
         right = _source(width, part.shift[:, 1], part.flip)
         down, right = (torch.from_numpy(places).to(rows.device) for places in (down, right))
-        return self._input(self.pixels[rows[:, None, None], down[:, :, None], right[:, None, :]])
+        return self.pixels[rows[:, None, None], down[:, :, None], right[:, None, :]]
 
     def plain(self, first: int, last: int) -> torch.Tensor:
         """Return images first … last − 1 as they are, ``(b, channels, height, width)`` float."""

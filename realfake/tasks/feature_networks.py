@@ -3,7 +3,7 @@
 Weights are found as for any recipe (``models``). Comparing sets of features is in ``fidelity``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,19 @@ def trial_features(
     ``images (n, h, w, c)`` uint8, of the channels it was trained on; both float32. Raises StoreError for a trial that
     is not made, or has diverged and left no network.
     """
+    look = trial_network(trial, images.shape[1:], store, weights=weights, device=device)
+    return look(images)
+
+
+def trial_network(
+    trial: Trial,
+    shape: tuple[int, ...],
+    store: Store,
+    *,
+    weights: Mapping[str, Path] | None = None,
+    device: Any = "cpu",
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return what gives ``trial_features`` of images of one shape (h, w, c), its network loaded once."""
     from safetensors.torch import load_file
 
     path = store.folder(trial) / "model.safetensors"
@@ -55,10 +68,15 @@ def trial_features(
             f"{address(trial)} has no network in {store.root}; run the study that holds it, or take another"
         )
     classes = len(load_dataset(store, trial.test).classes)
-    model = build_model(trial.recipe, classes, images.shape[3], images.shape[1], weights)
+    model = build_model(trial.recipe, classes, shape[2], shape[0], weights)
     model.load_state_dict(load_file(path))
-    parts = list(_seen(model.to(device), images, device, images.shape[3], images.shape[1]))
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    model = model.to(device)
+
+    def look(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        parts = list(_seen(model, images, device, shape[2], shape[0]))
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+    return look
 
 
 @torch.no_grad()
