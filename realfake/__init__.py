@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from realfake.spec import Evaluation as Evaluation
     from realfake.spec import External as External
     from realfake.spec import Fidelity as Fidelity
+    from realfake.spec import Gan as Gan
     from realfake.spec import LatentPrior as LatentPrior
     from realfake.spec import Lora as Lora
     from realfake.spec import Matching as Matching
@@ -66,8 +67,10 @@ if TYPE_CHECKING:
     from realfake.statistics.choice import compare as compare
     from realfake.statistics.choice import fit as fit
     from realfake.statistics.claims import judge as judge
+    from realfake.statistics.components import variance_components as variance_components
     from realfake.statistics.matched_pairs import wang as wang
     from realfake.statistics.robustness import robustness as robustness
+    from realfake.statistics.slopes import scaling_slopes as scaling_slopes
     from realfake.store import Store as Store
     from realfake.timelines import timeline as timeline
     from realfake.values import SpecError as SpecError
@@ -76,8 +79,10 @@ _HOME = {
     "corruptions": ("corrupt",),
     "statistics.analysis": ("analyse",),
     "statistics.robustness": ("robustness",),
+    "statistics.slopes": ("scaling_slopes",),
     "statistics.claims": ("judge",),
     "statistics.choice": ("compare", "fit"),
+    "statistics.components": ("variance_components",),
     "representation.closeness": ("average_precision_t2t",),
     "effects": ("Effect", "Term", "change"),
     "execution": ("run",),
@@ -98,7 +103,8 @@ _HOME = {
     "spec": (
         *("Adaptive", "Audit"),
         *("BestOf", "Captions", "Choice", "ClosedSet", "Dataset", "DetectionRecipe", "DistanceRule"),
-        *("Distances", "Evaluation", "External", "Fidelity", "LatentPrior", "Lora", "Matching", "OpenSet", "Pool"),
+        *("Distances", "Evaluation", "External", "Fidelity", "Gan", "LatentPrior", "Lora", "Matching"),
+        *("OpenSet", "Pool"),
         *(
             "Pretrained",
             "Procedural",

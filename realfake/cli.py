@@ -134,24 +134,43 @@ def status(study: str, to: str | None, where: Where, as_json: bool) -> None:
 
 @command("realfake fit --table trials.csv --json")
 @click.argument("study", type=click.Path(), required=False)
-@click.option("--table", type=click.Path(exists=True, dir_okay=False), help="A CSV of trials from anywhere, instead.")
+@click.option("--table", type=click.Path(exists=True, dir_okay=False), help="A CSV of trials, instead of the store.")
 @where_options
 @json_option
 def fit(study: str | None, table: str | None, where: Where, as_json: bool) -> None:
-    """Fit the laws to the trials of STUDY, or to a CSV with n_real, n_synthetic, error, ap50_error, … columns."""
+    """Fit the laws to the trials of STUDY, or to a CSV with n_real, n_synthetic, error, ap50_error, … columns.
+
+    With both, what STUDY claims is judged on its table (as `realfake table` wrote it), and no store is needed.
+    """
     from realfake import results, tables
 
-    if table:
+    if study and table:
+        analysis, said = results.refit(studyfile.read(study), Path(table))
+    elif table:
         from realfake.statistics.analysis import analyse
         from realfake.statistics.trial_table import read_csv
 
         analysis, said = analyse(read_csv(table)), {"study": table, "question": ""}
     elif study:
-        file = _read(study, where)
-        _, analysis, said = results.answer(file, where)
+        results.refuse_unmade(studyfile.read(study), where)
+        _, analysis, said = results.answer(_read(study, where), where)
     else:
         raise click.UsageError("give a STUDY or --table FILE")
     click.echo(json.dumps(analysis) if as_json else tables.terminal(analysis, said))
+
+
+@command(f"realfake table {EXAMPLE_STUDY} --out trials.csv")
+@click.argument("study", type=click.Path())
+@click.option("--out", type=click.Path(dir_okay=False), help="The CSV to write (default: beside STUDY).")
+@where_options
+def table(study: str, out: str | None, where: Where) -> None:
+    """Write the trials of STUDY as a CSV, and what single test images said beside it, to fit without the store."""
+    from realfake import results, trial_files
+
+    file = _read(study, where)
+    results.refuse_unmade(file, where)
+    for path in trial_files.write(file, Store(where.store), Path(out) if out else file.path.with_suffix(".csv")):
+        click.echo(path)
 
 
 @command(f"realfake plan {EXAMPLE_STUDY} --target-error 0.2 --real-cost 30")

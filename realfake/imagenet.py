@@ -2,7 +2,7 @@
 
 Classes are called by their WordNet ids ("n01440764"), as the folders of ImageNet itself are, so that those that two
 sets share are told by name (see ``classes``). The lists come with timm, as text files; timm itself is not imported.
-Not here: ImageNet itself, which ``Dataset(name="imagefolder")`` reads, and which classes a trial is tried on.
+Not here: ImageNet itself (``imagenet_folders``), and which classes a trial is tried on.
 
 The folders of V2 are class indices: ImageNetV2's own README loads them with torchvision's ImageFolder, which sorts them
 as text ("0", "1", "10", "100", …), so labels must be read from their names and not from their order.

@@ -136,6 +136,16 @@ def interval_of_draws(
     return Interval(point, open_low, open_high, **limits)
 
 
+def share_interval(hits: float, n: int) -> Interval:
+    """`hits` of `n` as a share with its exact 95 % interval (Clopper and Pearson 1934)."""
+    from scipy.stats import beta
+
+    tail = (1 - COVERAGE) / 2
+    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits > 0 else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    return Interval(hits / n, low, high)
+
+
 def spanning(answers: Sequence[Interval]) -> Interval:
     """The first answer with its interval widened to span the others; withheld ones are left out."""
     first = answers[0]

@@ -14,6 +14,7 @@ from realfake.spec import (
     Dataset,
     Distances,
     Fidelity,
+    Gan,
     Generator,
     OpenSet,
     Pool,
@@ -63,7 +64,7 @@ def _fitted_pools(trials: tuple[Trial, ...], store: Store) -> list[tuple[Pool, i
 
 def _looked_at(generator: Generator) -> bool:
     """Say whether a generator's images are its own and it saw real ones, so that some may be copies of those."""
-    plain = not isinstance(generator, Relabel) and isinstance(root_generator(generator), ClosedSet | OpenSet)
+    plain = not isinstance(generator, Relabel) and isinstance(root_generator(generator), ClosedSet | Gan | OpenSet)
     return plain and real_of(generator) is not None
 
 

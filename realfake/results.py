@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from realfake import lanes, records, tracking
+from realfake import lanes, pooled, records, tracking
 from realfake.pictured import contact_sheet as contact_sheet
 from realfake.pictured import copy_rates, drawn, fidelities, volumes
 from realfake.privacy import kept_membership
@@ -29,30 +29,67 @@ from realfake.spec import (
 )
 from realfake.store import NO_ACCESS, NO_SPACE, Store, explain, write_whole
 from realfake.studyfile import StudyFile
+from realfake.trial_files import costed, read_images
 from realfake.values import canonical
 
-REVISION = 4  # of what is kept here: raised when the same table must give other numbers
-MOST_CLASSES = 30  # whose own equivalents are tabled
+REVISION = 6  # of what is kept here: raised when the same table must give other numbers
 
 
 def answer(file: StudyFile, where: Where) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
     """Return the table, the analysis and the facts of a study, from what is made; analysed anew only if it changed."""
     store = Store(where.store)
     rows = records.of_study(file.study, store)
-    key = digest(rows, file.study)
+    likeness = fidelities(file, store)
+    key = digest(rows, file.study, likeness)
     kept = _kept(store.study_folder(file.study.name) / "fits.json")
     if kept.get("key") != key:
-        kept = {"key": key, "analysis": _analyse(file, rows, store), "copy_rates": copy_rates(file, store)}
+        kept = {"key": key, "analysis": _analyse(file, rows, store, likeness), "copy_rates": copy_rates(file, store)}
         write_whole(store.study_folder(file.study.name) / "fits.json", json.dumps(kept, indent=1))
     return rows, kept["analysis"], facts(file, store, kept["copy_rates"], where.tracking_uri())
 
 
-def digest(rows: list[dict[str, Any]], study: Study) -> str:
-    """Return the digest of a table of trials, of the claims about it, and of the revision of the analysis."""
+def refit(file: StudyFile, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the analysis of a study and the facts from the table beside it (``trial_files``): no store is asked.
+
+    Raises FitError for a table of another study.
+    """
+    from realfake.planning.adaptive import grown_from
+    from realfake.statistics.trial_table import FitError, read_csv
+
+    table = read_csv(str(path))
+    named = [str(name).split(":")[0] for name in table.get("address", ())]
+    study = grown_from(file.study, table.to_dict("records")) if file.study.adaptive else file.study
+    strange = set(named) - {address(spec) for spec in (*study.trials, *study.evaluations)}
+    if strange or not named:
+        raise FitError(
+            f"{path} is not a table of {file.path}: {len(strange):,} of its {len(named):,} trials are none of the "
+            f"study; fit it alone (realfake fit --table {path})"
+        )
+    analysis = analysed(study, table, read_images(path), context(file, None))
+    return analysis, {"study": study.name, "question": file.question}
+
+
+def refuse_unmade(file: StudyFile, where: Where) -> None:
+    """Raise FitError where no trial of a study is made, with what to type instead."""
+    from realfake.statistics.trial_table import FitError
+
+    store, beside = Store(where.store), file.path.with_suffix(".csv")
+    store.refresh(file.study.trials)
+    if not any(map(store.has, file.study.trials)):
+        hint = f", or fit the table beside it: realfake fit {file.path} --table {beside}" if beside.is_file() else ""
+        raise FitError(f"{store.place} holds no trial of {file.path}; make them: realfake run {file.path}{hint}")
+
+
+def digest(rows: list[dict[str, Any]], study: Study, likeness: list[dict[str, Any]] | None = None) -> str:
+    """Return the digest of a table of trials, of the claims about it, and of the revision of the analysis.
+
+    With ``likeness``, what was measured of the images of pools, of that too.
+    """
     from realfake.statistics.analysis import REVISION as OF_ANALYSIS
 
     claims = [canonical(declared) for declared in (study.claims, study.effects) if declared]
-    return hashlib.sha256(json.dumps([REVISION, OF_ANALYSIS, rows, *claims], sort_keys=True).encode()).hexdigest()
+    held = [REVISION, OF_ANALYSIS, rows, *claims, *([likeness] if likeness else [])]
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 
 def _kept(path: Path) -> dict[str, Any]:
@@ -62,47 +99,53 @@ def _kept(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _analyse(file: StudyFile, rows: list[dict[str, Any]], store: Store) -> dict[str, Any]:
+def _analyse(
+    file: StudyFile, rows: list[dict[str, Any]], store: Store, likeness: list[dict[str, Any]]
+) -> dict[str, Any]:
     import pandas as pd
 
-    from realfake.statistics.analysis import analyse
+    images = records.per_image(rows, store)
+    table = pd.DataFrame(costed(rows, file.study, store))
+    document = analysed(file.study, table, images, context(file, store), likeness)
+    return {**document, **pooled.by_class(file.study, table, images, store, likeness)}
 
-    table, images = pd.DataFrame(rows), records.per_image(rows, store)
-    claims, effects = file.study.claims, file.study.effects
-    words = context(file, store)
-    document = analyse(table, per_image=images, context=words, claims=claims, others=len(effects))
+
+def analysed(
+    study: Study, table: Any, images: Any, words: dict[str, Any], likeness: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Return all that a table of a study's trials says, its declared claims judged; no store is asked.
+
+    ``images`` are the results of single test images (``records.per_image``; None: not known, and then no interval holds
+    for other test images than these), ``words`` are for sentences (``context``), ``likeness`` is what was measured of
+    the images of pools (``fidelities``).
+    """
+    from realfake.statistics.analysis import analyse
+    from realfake.statistics.components import variance_components
     from realfake.statistics.effects import judge_effects
     from realfake.statistics.robustness import robustness
+    from realfake.statistics.slopes import scaling_slopes
 
-    judged = [*document.get("claims", []), *judge_effects(effects, rows, others=len(claims))]
-    more = {"by_class": _by_class(file, table, images, store), "robustness": robustness(table)}
+    claims, effects = study.claims, study.effects
+    document = analyse(table, per_image=images, context=words, claims=claims, others=len(effects))
+    judged = [*document.get("claims", []), *judge_effects(effects, table.to_dict("records"), others=len(claims))]
+    more = {"robustness": robustness(table), "components": variance_components(table)}
+    more |= {"slopes": scaling_slopes(table, per_image=images), "pools": pooled.by_pool(study, table, likeness or [])}
     return {**document, "claims": judged, **more}
 
 
-def _by_class(file: StudyFile, table: Any, images: Any, store: Store) -> list[dict[str, Any]]:
-    """What each class gained; nothing where trials have several test sets, or the classes are too many to print."""
-    from realfake.statistics.by_class import by_class
+def context(file: StudyFile, store: Store | None) -> dict[str, Any]:
+    """Return the words that the plain sentences need: data, model, init, budget, and the generator of each arm.
 
-    tests = {trial.test for trial in file.study.trials}
-    own = {address(trial) for trial in file.study.trials}  # evaluations have other images
-    images = {name: values for name, values in images.items() if name in own}
-    classes = (store.record(next(iter(tests))) or {"result": {}})["result"].get("classes", ())
-    if len(tests) > 1 or not images or len(classes) > MOST_CLASSES:
-        return []
-    labels = records.test_labels(next(iter(images)), store)
-    return by_class(table, images, labels, [str(name) for name in classes])
-
-
-def context(file: StudyFile, store: Store) -> dict[str, Any]:
-    """Return the words that the plain sentences need: data, model, init, budget, and the generator of each arm."""
+    Without a store, datasets say what their specs do, and how many images there are to draw from is not known.
+    """
     trial = file.study.trials[0]
     recipe, test = trial.recipe, trial.test
     if file.study.evaluations and trial.real:  # recipes then name the test sets
         test = trial.real.of
     assert isinstance(test, Dataset)
-    pixels = (store.record(test) or {"result": {}})["result"].get("pixels", test.pixels)
+    pixels = _result(test, store).get("pixels", test.pixels)
     return {
-        "data": f"{test.name} at {pixels} px",
+        "data": f"{test.name} at {pixels} px" if pixels else test.name,
         "model": recipe.model,
         "init": f"init {recipe.init.name}" if recipe.init else "from scratch",
         "budget": _budget(recipe),
@@ -111,8 +154,12 @@ def context(file: StudyFile, store: Store) -> dict[str, Any]:
     }
 
 
-def _size(dataset: Any, store: Store) -> int:
-    return (store.record(dataset) or {"result": {}})["result"].get("n", 0)
+def _size(dataset: Any, store: Store | None) -> int:
+    return _result(dataset, store).get("n", 0)
+
+
+def _result(spec: Spec, store: Store | None) -> dict[str, Any]:
+    return ((store.record(spec) if store else None) or {"result": {}})["result"]
 
 
 def _budget(recipe: Recipe) -> str:
@@ -242,7 +289,7 @@ def mirror(
     store = Store(where.store)
     proof = store.study_folder(file.study.name) / "tracked.json"
     members = kept_membership(file.study, store)
-    key = {"uri": where.tracking_uri(), "digest": digest(rows, file.study)}
+    key = {"uri": where.tracking_uri(), "digest": digest(rows, file.study, fidelities(file, store))}
     key |= {"attacks": members["key"]} if members else {}
     if not anew and _kept(proof) == key:
         return None

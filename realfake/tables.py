@@ -212,7 +212,8 @@ def terminal(analysis: dict[str, Any], facts: dict[str, Any], width: int | None 
     `width` in columns is that of the terminal unless given, and 120 in a pipe; a table that is too wide for it prints
     each interval below its number.
     """
-    from realfake import headline
+    from realfake import headline, replicated
+    from realfake.statistics.slopes import sentences
 
     width = width or min(shutil.get_terminal_size((120, 24)).columns, 120)
     blocks = [textwrap.fill(": ".join(filter(None, (facts["study"], facts["question"]))), width)]
@@ -225,6 +226,8 @@ def terminal(analysis: dict[str, Any], facts: dict[str, Any], width: int | None 
     blocks += headline.blocks(analysis, width)
     blocks += [textwrap.fill(text, width) for text in said]
     blocks += [_claims_block(analysis, width)] if analysis.get("claims") else []
+    blocks += replicated.block(analysis, width)
+    blocks += [textwrap.fill(text, width) for text in sentences(analysis.get("slopes") or [], main_response(analysis))]
     blocks += [textwrap.fill(text, width) for text in (facts.get("membership") or {}).get("sentences", ())]
     told = [*_unmade(facts), *(f"Warning: {warning}" for warning in warned(analysis))]
     return "\n\n".join([*blocks, *(textwrap.fill(text, width, subsequent_indent="  ") for text in told)])

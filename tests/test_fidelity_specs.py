@@ -9,6 +9,7 @@ import pytest
 import realfake
 from realfake import execution
 from realfake.fidelity import compare_images
+from realfake.fidelity.comparison import DIVERSE, RECOGNISED
 from realfake.fidelity.pools import held_out
 from realfake.needs import needs
 from realfake.pictured import fidelities, volumes
@@ -85,6 +86,21 @@ def test_a_record_holds_the_numbers_of_the_api_on_the_same_images(store, spec):
         for name in ("value", "low", "high", "null", "null_low", "null_high", "p_value"):
             known = expected[name]
             assert row[name] == known if known == known else name not in row, (row, name)
+
+
+def test_a_record_holds_recognisability_and_diversity_of_every_class(store):
+    result = store.record(ASKED[0])["result"]
+    made = load(store, ASKED[0].of)
+    by_class = {(row["measure"], row["class"]): row for row in result["classes"]}
+    names = [str(name) for name in made.classes]
+    assert set(by_class) == {(measure, name) for measure in (RECOGNISED, DIVERSE) for name in names}
+    means = {row["measure"]: row["value"] for row in result["measures"]}
+    for measure, mean in ((RECOGNISED, "recognisability (mean F1)"), (DIVERSE, "diversity within class")):
+        own = [by_class[measure, name]["value"] for name in names]
+        assert sum(own) / len(own) == pytest.approx(means[mean])
+    pixels = made.images.reshape(len(made), -1) / 255
+    spread = pixels[made.labels == 3].std(axis=0, ddof=1).mean()
+    assert by_class[DIVERSE, names[3]]["value"] == pytest.approx(spread, rel=1e-5)
 
 
 def test_copies_are_seen_as_such_and_nothing_that_was_seen_is_held_out(store):

@@ -151,12 +151,14 @@ def test_the_exact_denoiser_samples_exactly_the_image_of_each_class(sampling_ste
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_takes_the_images_it_is_for(name):
     network = NETWORKS[name]
-    sides = [side for side in (8, 14, 15, 16, 28, 32) if network.smallest <= side <= network.largest]
+    sides = [side for side in (8, 14, 15, 16, 28, 32, 63, 64) if network.smallest <= side <= network.largest]
     assert sides
-    for height, width in [*((s, s) for s in sides), (sides[0], sides[0] + 1)]:
-        denoiser = Denoiser(network, (height, width, 3), 2)
-        x = torch.randn(1, 3, height, width)
-        assert denoiser(x, torch.zeros(1), torch.tensor([2])).shape == x.shape
+    tried = [*((s, s) for s in sides), (sides[0], sides[0] + 1)]
+    for height, width in tried if network.layers < 12 else tried[-1:]:
+        with torch.device("meta"):  # shapes without numbers: some have more than 100 million weights
+            denoiser = Denoiser(network, (height, width, 3), 2)
+            x = torch.empty(1, 3, height, width)
+            assert denoiser(x, torch.zeros(1), torch.tensor([2])).shape == x.shape
 
 
 def test_padding_is_cropped_where_it_was_put():

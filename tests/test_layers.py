@@ -50,14 +50,15 @@ LAYERS = [
         *("annotations", "datasets", "sources", "folders", "generators", "tasks", "fidelity", "naming", "records"),
         *("privacy", "scaffold", "statistics", "planning", "aerial", "detections", "representation", "syn2real"),
         *("boxed", "boxed_files", "caption_files", "layouts", "pictures", "trees"),
-        *("classes", "corruptions", "imagenet"),
+        *("trial_files", "classes", "corruptions", "imagenet"),
+        *("catalogue", "cifar", "holdout", "hugging_face", "imagenet_folders", "medical", "named_sets"),
     },
     {"synthesis", "works", "training"},
     {"sweep"},
     {"session", "needs", "board", "execution", "timelines", "lanes", "rates", "forecast"},
     {
         *("tracking", "answers", "queries", "listing", "results", "pictured", "detector_facts", "purchasing"),
-        *("report", "tables", "headline", "flat_rows"),
+        *("report", "tables", "headline", "flat_rows", "replicated", "pooled"),
     },
     {"progress", "foretold", "cli", "__init__", "__main__", "submission", "jobs", "remote", "arrival", "watching"},
 ]

@@ -7,14 +7,14 @@ images give against real images. What each measure is stands in its own module; 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realfake.fidelity.by_class import diversity, recognisability
+from realfake.fidelity.by_class import Recognisability, diversity, recognisability
 from realfake.fidelity.copying import copies
 from realfake.fidelity.feature_spaces import Space, features, space_name
 from realfake.fidelity.frechet import frechet_distance
@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
 KS = (3, 5)  # neighbours: of Kynkäänniemi et al. for precision and recall, of Naeem et al. for density and coverage
 COLUMNS = ("measure", "value", "low", "high", "null", "null_low", "null_high", "p_value", "space")
+RECOGNISED, DIVERSE = "recognisability (F1)", "diversity"  # of one class
 Found = tuple[Interval, Interval | None, float | None]  # a value, what real images give, and a p-value
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What distinguishes two sets of images: ``table``, a row a measure; ``by_class``, a row a class and measure."""
+
+    table: pd.DataFrame
+    by_class: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,24 @@ def compare_images(
     extrapolated Fréchet distance, about fifteen times the work of the plain one. Raises ValueError for a Subset
     without a store or classes that differ, and what ``features`` raises.
     """
+    given = {"held_out": held_out, "space": space, "classifier": classifier, "at_infinity": at_infinity}
+    return compared(real, synthetic, **given, store=store, weights=weights, device=device, seed=seed).table
+
+
+def compared(
+    real: Samples | Subset,
+    synthetic: Samples | Subset,
+    *,
+    held_out: Samples | None = None,
+    space: Space = "pixels",
+    classifier: Trial | None = None,
+    at_infinity: bool = False,
+    store: Store | None = None,
+    weights: Mapping[str, Path] | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+) -> Compared:
+    """Return the table of ``compare_images`` and, from the same features, the measures of single classes."""
     a, b = _read(real, store), _read(synthetic, store)
     if a.classes != b.classes:
         raise ValueError(
@@ -90,9 +117,14 @@ def compare_images(
     assert seen[1] is not None
     sets = _Sets(seen[0], a.labels, seen[1], b.labels, seen[2], len(a.classes), seed)
     rows = [_row(name, measure, sets, space_name(space)) for name, measure in _measures(at_infinity)]
+    of_classes = _diverse_classes(sets, a.classes, space_name(space))
     if classifier is not None:
-        rows += _recognised(classifier, b, held_out, store, weights, device)
-    return _table(rows, len(a), len(b), 0 if held_out is None else len(held_out))
+        found = _recognised(classifier, b, held_out, store, weights, device)
+        named = f"labels of {address(classifier)}"
+        rows += _recognition_rows(*found, named)
+        of_classes += _recognised_classes(*found, a.classes, named)
+    table = _table(rows, len(a), len(b), 0 if held_out is None else len(held_out))
+    return Compared(table, of_classes)
 
 
 # ------------------------------------------------------------------------------------------------------- the measures
@@ -176,8 +208,8 @@ def _entry(name: str, found: Found, space: str) -> dict[str, Any]:
 
 def _recognised(
     classifier: Trial, made: Samples, held_out: Samples | None, store: Store | None, weights: Any, device: str
-) -> list[dict[str, Any]]:
-    """Return agreement and F1 of a trial's network on synthetic images, beside those on held-out real ones."""
+) -> tuple[Recognisability, Recognisability | None]:
+    """Return how a trial's network recognises synthetic images, and held-out real ones if there are any."""
     from realfake.tasks.feature_networks import trial_features
 
     if store is None:
@@ -187,11 +219,44 @@ def _recognised(
         if part is not None:
             _, probabilities = trial_features(classifier, part.images, store, weights=weights, device=device)
             found.append(recognisability(probabilities.argmax(1), part.labels, len(part.classes)))
-    of_real = found[1] if len(found) > 1 else None
-    named = f"labels of {address(classifier)}"
+    return found[0], found[1] if len(found) > 1 else None
+
+
+def _recognition_rows(found: Recognisability, of_real: Recognisability | None, named: str) -> list[dict[str, Any]]:
     return [
-        _entry("recognisability (agreement)", (found[0].agreement, of_real and of_real.agreement, None), named),
-        _entry("recognisability (mean F1)", (found[0].mean_f1, of_real and of_real.mean_f1, None), named),
+        _entry("recognisability (agreement)", (found.agreement, of_real and of_real.agreement, None), named),
+        _entry("recognisability (mean F1)", (found.mean_f1, of_real and of_real.mean_f1, None), named),
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------ single classes
+
+
+def _recognised_classes(
+    found: Recognisability, of_real: Recognisability | None, classes: Sequence[str], named: str
+) -> list[dict[str, Any]]:
+    """Return the F1 of each class that was asked for, beside that of held-out real images."""
+    null = of_real.f1 if of_real else (None,) * len(classes)
+    return [
+        {"class": str(name), **_entry(RECOGNISED, (f1, null[c], None), named)}
+        for c, name in enumerate(classes)
+        if (f1 := found.f1[c]) is not None
+    ]
+
+
+def _diverse_classes(sets: _Sets, classes: Sequence[str], space: str) -> list[dict[str, Any]]:
+    """Return the diversity of each class of four images or more, beside that of the real images."""
+    try:
+        made, real = (
+            diversity(rows, labels, sets.classes, seed=sets.seed).each
+            for rows, labels in ((sets.synthetic, sets.labels), (sets.real, sets.real_labels))
+        )
+    except ValueError:  # no class has four images: nothing to say of any
+        return []
+    return [
+        {"class": str(name), **_entry(DIVERSE, (value, real[c], None), space)}
+        for c, name in enumerate(classes)
+        if (value := made[c]) is not None
     ]
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realfake.fidelity.comparison import compare_images
+from realfake.fidelity.comparison import compare_images, compared
 from realfake.fidelity.feature_spaces import Space, space_name
-from realfake.intervals import COVERAGE
 from realfake.samples import Samples, load, load_dataset, shard_name, shards_of
 from realfake.spec import Dataset, Fidelity, Pool, Study, Subset, Trial, address, real_budget, real_of
+from realfake.statistics.ranks import spearman
 from realfake.store import Store
 
 if TYPE_CHECKING:
@@ -66,19 +66,14 @@ def rank_correlations(table: pd.DataFrame, worth: Mapping[str, float]) -> pd.Dat
     seem. Raises ValueError when fewer than 5 pools have a worth.
     """
     import pandas as pd
-    from scipy.stats import norm, spearmanr
 
     known: Any = table[table["pool"].isin(list(worth)) & table["value"].notna()]
     if (pools := known["pool"].nunique()) < 5:
         raise ValueError(f"{pools} pools have a worth, too few to rank; give 5 or more")
     rows = []
     for (measure, space), part in known.groupby(["measure", "space"], sort=False):
-        order: Any = spearmanr(part["value"], part["pool"].map(worth))
-        n, rho = len(part), float(order.statistic)
-        half = norm.ppf(0.5 + COVERAGE / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3)) if n > 3 else np.inf
-        most = 1 - 12 / (n * (n**2 - 1))  # one swap short of perfect: a perfect order has no width in this formula
-        low, high = np.tanh(np.arctanh(np.clip(rho, -most, most)) + np.array([-half, half]))
-        rows.append((measure, space, rho, min(low, rho), max(high, rho), n))
+        found = spearman(part["value"].to_numpy(float), part["pool"].map(worth).to_numpy(float))
+        rows.append((measure, space, found.point, found.low, found.high, len(part)))
     return pd.DataFrame(rows, columns=["measure", "space", "correlation", "low", "high", "pools"])
 
 
@@ -98,15 +93,20 @@ def measured(
     spec: Fidelity, store: Store, *, weights: Mapping[str, Path] | None = None, device: str = "cpu"
 ) -> dict[str, Any]:
     """Return what the record of a ``Fidelity`` keeps: ``space``, counts, and ``measures``, a row of ``compare_images``
-    each, without what it has no number of. Raises what ``compare_images`` raises."""
+    each, without what it has no number of; ``classes``, a row for every class and measure of single classes. Raises
+    what ``compare_images`` raises."""
     fresh = held_out(store, spec.real, spec.of.size, seen=real_budget(spec.of))
     options = {"space": spec.space, "classifier": spec.classifier, "weights": weights, "device": device}
     held = fresh if len(fresh) else None
-    table = compare_images(spec.real, spec.of, held_out=held, store=store, seed=spec.seed, **options)
+    found = compared(spec.real, spec.of, held_out=held, store=store, seed=spec.seed, **options)
+    table = found.table
     counts = {name: int(table[name].iloc[0]) for name in COUNTS}
-    rows = table.drop(columns=list(COUNTS)).to_dict("records")
-    told = [{name: value for name, value in row.items() if value not in ("", None) and value == value} for row in rows]
-    return {"space": space_name(spec.space), **counts, "measures": told}
+    rows, of_classes = _told(table.drop(columns=list(COUNTS)).to_dict("records")), _told(found.by_class)
+    return {"space": space_name(spec.space), **counts, "measures": rows, "classes": of_classes}
+
+
+def _told(rows: Iterable[Mapping[Any, Any]]) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items() if v not in ("", None) and v == v} for row in rows]
 
 
 def held_out(store: Store, real: Subset, count: int, seen: Iterable[Subset] = ()) -> Samples:

@@ -7,6 +7,7 @@ What is computed from the rest is in ``frechet``, ``kernels``, ``neighbourhoods`
 import numpy as np
 
 from realfake.intervals import COVERAGE, Interval
+from realfake.intervals import share_interval as share_interval
 
 BLOCKS = 20
 
@@ -59,13 +60,3 @@ def jackknife(point: float, left_out: np.ndarray, low: float = -np.inf, high: fl
     error = np.sqrt((g - 1) / g * ((left_out - left_out.mean()) ** 2).sum())
     half = float(t.ppf(0.5 + COVERAGE / 2, g - 1) * error)
     return Interval(float(point), max(low, float(point) - half), min(high, float(point) + half))
-
-
-def share_interval(hits: float, n: int) -> Interval:
-    """Return ``hits`` of ``n`` as a share with its exact 95 % interval (Clopper and Pearson 1934)."""
-    from scipy.stats import beta
-
-    tail = (1 - COVERAGE) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits > 0 else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
-    return Interval(hits / n, low, high)

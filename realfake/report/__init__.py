@@ -12,7 +12,7 @@ from typing import Any
 
 from realfake import headline
 from realfake.flat_rows import csv_rows
-from realfake.report import detectors, fidelity, pools, privacy, robustness, timeline
+from realfake.report import class_slopes, components, detectors, fidelity, pools, privacy, robustness, slopes, timeline
 from realfake.report.appendix import (
     by_class,
     claims,
@@ -99,9 +99,12 @@ def write(folder: Path, table: Frame, analysis: dict[str, Any], facts: dict[str,
     found = detectors.sections(facts["detections"], folder / "figures") if facts.get("detections") else Html("")
     away = robustness.sections(table, analysis, folder / "figures")
     members = privacy.sections(facts.get("membership"), folder / "figures")
-    likeness = fidelity.sections(facts.get("fidelity"), folder / "figures")
+    likeness = fidelity.sections(facts.get("fidelity"), folder / "figures", analysis.get("pools"))
+    scaling = join(part.sections(analysis, folder / "figures") for part in (slopes, class_slopes))
     went = timeline.sections(facts.get("runs"), folder / "figures")
-    path.write_text(render(table, analysis, facts, drawings, join([likeness, away, found, members]), went), "utf-8")
+    path.write_text(
+        render(table, analysis, facts, drawings, join([scaling, likeness, away, found, members]), went), "utf-8"
+    )
     return path
 
 
@@ -133,6 +136,7 @@ def render(
         section("Response against volume", drawn("response")),
         section("Value of one more image", drawn("value")),
         section("What each class gained", by_class(analysis)),
+        components.sections(analysis),
         section("What reaches the same response", drawn("contours")),
         section(
             "The laws, and how well they hold",

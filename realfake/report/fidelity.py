@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from realfake.intervals import Interval
 from realfake.report.axes import MUTED, plain
 from realfake.report.drawing import svg
 from realfake.report.figures import Frame
 from realfake.report.layout import INK, SETTINGS, key, leftmost, lowest, panels, styles
-from realfake.report.page import Html, Part, figure, inline, join, section, table, tag, words
-from realfake.tables import NOTHING, count
+from realfake.report.page import Html, Part, estimate, figure, inline, join, section, table, tag, words
+from realfake.report.slopes import flat_ends
+from realfake.tables import NOTHING, count, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +30,8 @@ NOTE = (
     "Each pool beside the real images that its generator was fitted on, in the feature space “{space}”. Of one pool "
     "the interval is 95 % over images; of several their mean and [lowest, highest]. “{real}”: the same of images that "
     "no generator saw (of MMD² by permutation, of separability between halves, of diversity the real images "
-    "themselves). None of these says what images are worth. Numbers: figures/fidelity.csv."
+    "themselves). Fréchet and kernel distance are FID and KID in this space. None of these says what images are "
+    "worth. Numbers: figures/fidelity.csv."
 )
 CAPTION = (
     "Measures of likeness in the feature space “{space}” against the number of real images that the generator was "
@@ -37,13 +40,36 @@ CAPTION = (
 )
 
 
-def sections(found: list[dict[str, Any]] | None, folder: Path) -> Html:
-    """Return the section on fidelity, and write its drawings and numbers into `folder`; nothing where none is made."""
-    if not found:
-        return Html("")
-    data = long_table(found)
-    data.to_csv(folder / "fidelity.csv", index=False)
-    parts = [_of_space(str(space), own, folder, i) for i, (space, own) in enumerate(data.groupby("of", sort=False))]
+SCORED = (
+    "Classification accuracy score (CAS, Ravuri and Vinyals 2019, arXiv 1905.10887): accuracy in % on real test images "
+    "of classifiers that were trained on synthetic images alone, the mean over pools and [lowest, highest]; of one "
+    "pool the interval is 95 % over test images. Theirs are as many as the real training set, ours as many as the "
+    "column says. “Real”: of as many real images as the generator saw. Numbers: figures/accuracy_scores.csv. "
+)
+RANKED = (
+    "Spearman's rank correlation of each measure with what the pools were worth, their added real equivalent a at "
+    "their largest volume beside n real images, read off the real-only curve: with a, with a / n (n drives a and most "
+    "measures), and within each n, which takes n out. Below 0: pools with less of the measure were worth more. "
+    "Intervals: 95 %, a jackknife over the real subsets that generators saw; those of one draw lie inside each other, "
+    "so pools are fewer than they seem. The worth of a single pool is noisy, which draws correlations towards 0; "
+    "nothing is corrected for the number of measures. Numbers: figures/pool_worths.csv and worth_correlations.csv."
+)
+RANKS = {"equivalent": "with a", "relative": "with a / n", "within_n": "within each n"}
+
+
+def sections(found: list[dict[str, Any]] | None, folder: Path, pools: dict[str, Any] | None = None) -> Html:
+    """Return the section on fidelity, and write its drawings and numbers into `folder`; nothing where none is made.
+
+    `pools` is what the trials say of each pool: "scores", "worths" and "correlations" (`statistics.pool_worths`).
+    """
+    told = pools or {}
+    parts = [_scores(told.get("scores") or [], folder)]
+    if found:
+        data = long_table(found)
+        data.to_csv(folder / "fidelity.csv", index=False)
+        spaces = data.groupby("of", sort=False)
+        parts += [_of_space(str(space), own, folder, i) for i, (space, own) in enumerate(spaces)]
+        parts += [_foretold(told, folder)]
     return section("How like real images", *parts)
 
 
@@ -57,6 +83,58 @@ def long_table(found: list[dict[str, Any]]) -> Frame:
     ]
     data = pd.DataFrame(rows)
     return data.assign(**{name: float("nan") for name in (*NUMBERS, "note") if name not in data})
+
+
+def _scores(scores: list[dict[str, Any]], folder: Path) -> Html:
+    """The classification accuracy score of each arm, generator size and volume."""
+    if not scores:
+        return Html("")
+    flat = [{**one, **flat_ends({k: one[k] for k in ("score", "real") if one[k]})} for one in scores]
+    data: Frame = pd.DataFrame(flat)
+    data.to_csv(folder / "accuracy_scores.csv", index=False)
+    several = data["recipe"].nunique() > 1
+    rows: list[list[Part]] = []
+    for (recipe, arm, n, m), own in data.groupby(["recipe", "arm", "n_generator", "n_synthetic"], sort=True):
+        named = ", ".join(filter(None, (str(arm), str(recipe) if several else "")))
+        shares = [estimate(_share(own, name)) for name in ("score", "real")]
+        rows.append([words(named), count(n), count(m), count(own["pool"].nunique()), *shares])
+    header = ("arm", "generator's real images", "synthetic images", "pools", "CAS, %", "real, %")
+    return join([table(header, rows), tag("p", SCORED, class_="note")])
+
+
+def _share(own: Frame, name: str) -> str:
+    """The mean of a share over pools in %, with its range; of one pool with its interval."""
+    if name not in own or not own[name].notna().any():
+        return NOTHING
+    known = 100 * own.loc[own[name].notna(), [name, f"{name}_low", f"{name}_high"]].astype(float)
+    low, high = (f"{name}_low", f"{name}_high") if len(known) == 1 else (name, name)
+    return f"{known[name].mean():.1f} [{known[low].min():.1f}, {known[high].max():.1f}]"
+
+
+def _foretold(pools: dict[str, Any], folder: Path) -> Html:
+    """How each measure ranks with what the pools were worth."""
+    found = pools.get("correlations") or []
+    if not found:
+        return Html("")
+    pd.DataFrame(pools["worths"]).to_csv(folder / "pool_worths.csv", index=False)
+    rows = [{**row, **flat_ends({name: row[name] for name in RANKS})} for row in found]
+    pd.DataFrame(rows).to_csv(folder / "worth_correlations.csv", index=False)
+    tables: list[Part] = []
+    for place in dict.fromkeys((row["recipe"], row["among"]) for row in found):
+        own = [row for row in found if (row["recipe"], row["among"]) == place]
+        tables.append(
+            table(("measure", "space", "pools", "real subsets", *RANKS.values()), map(_ranked, own), _of(place))
+        )
+    return join([tag("h3", "Does any measure foretell the worth?"), *tables, tag("p", RANKED, class_="note")])
+
+
+def _of(place: tuple[str, str]) -> str:
+    return ", ".join(filter(None, place))
+
+
+def _ranked(row: dict[str, Any]) -> list[Part]:
+    shares = [estimate(shown(Interval.from_json(row[name]))) for name in RANKS]
+    return [row["measure"], words(row["space"] or NOTHING), count(row["pools"]), count(row["clusters"]), *shares]
 
 
 def _of_space(space: str, data: Frame, folder: Path, index: int) -> Html:

@@ -33,7 +33,7 @@ def by_class(
     for number, name in enumerate(classes):
         of_class = labels == number
         try:
-            asked, images = _of_class(rows, per_image, of_class, response)
+            asked, images = of_class_alone(rows, per_image, of_class, response)
             pairs = asked[asked["arm"] != REAL_ONLY][["recipe", "arm"]].drop_duplicates().itertuples(index=False)
             for recipe, arm in pairs:
                 trials = select(asked, response=response, arm=arm, recipe=recipe)
@@ -44,7 +44,7 @@ def by_class(
     return found
 
 
-def _of_class(rows: Frame, per_image: PerImage, of_class: Array, response: str) -> tuple[Frame, PerImage]:
+def of_class_alone(rows: Frame, per_image: PerImage, of_class: Array, response: str) -> tuple[Frame, PerImage]:
     """The table and single results as if the test set held this class alone. Raises FitError where it holds none."""
     if not of_class.any():
         raise FitError("the test set has no image of this class")

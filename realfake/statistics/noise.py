@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realfake.laws import Array
+from realfake.statistics.regression import Cells
 from realfake.statistics.trial_table import Trials, cell_means
 
 ENOUGH_REPLICATES = 20
@@ -122,9 +123,17 @@ def sources_of(trials: Trials) -> dict[str, Array]:
 
 
 def _levels(trials: Trials, deviations: Array, groups: dict[str, Array]) -> tuple[Level, ...]:
-    """Sequential sums of squares, each with its expectation as a combination of variances, computed from the design."""
+    return levels_of(trials.cells, deviations, groups)
+
+
+def levels_of(cells: Cells, deviations: Array, groups: dict[str, Array]) -> tuple[Level, ...]:
+    """Sequential sums of squares, each with its expectation as a combination of variances, computed from the design.
+
+    `deviations` (t,) are from the means of their `cells`; `groups` name the sources of noise, coarse to fine, each with
+    the number (t,) of what every trial shares of it.
+    """
     spaces = [numbered(*(group for group in list(groups.values())[: depth + 1])) for depth in range(len(groups))]
-    effects = [_centred_effect(trials, group) for group in groups.values()]
+    effects = [_centred_effect(cells, group) for group in groups.values()]
     columns = (deviations[:, None], *effects)
     explained = np.array([[squares_between(column, space) for column in columns] for space in spaces])
     added = np.diff(explained, axis=0, prepend=0.0)  # (levels, 1 + levels): the first column is what was measured
@@ -135,10 +144,10 @@ def _levels(trials: Trials, deviations: Array, groups: dict[str, Array]) -> tupl
     )
 
 
-def _centred_effect(trials: Trials, group: Array) -> Array:
+def _centred_effect(cells: Cells, group: Array) -> Array:
     """(t, groups) indicators of a level's groups less their cell means: how one unit of each effect shows."""
     indicators = (group[:, None] == np.unique(group[group >= 0])).astype(float)
-    return indicators - cell_means(indicators.T, trials.cells).T[trials.cells.of_trial]
+    return indicators - cell_means(indicators.T, cells).T[cells.of_trial]
 
 
 def squares_between(values: Array, group: Array) -> float:
