@@ -13,12 +13,12 @@ ones, and on MNIST's own test images. The 3,500 are external budget; what each c
 Declared 2026-11-21, with its claims, before any run.
 
 Result 2026-11-21 (three replicates), in real digits that 1,500 images beside 150 were worth: closed-set 133 [75, 213],
-the pipeline as it is -65 [-80, -44], with an adapter -97 [-107, -84], with matching too -95 [-105, -85], with visual
-guidance -101 [-108, -92], with the latent prior -28 [-48, -3]. Of six claims two are decided, both against: the adapter
-harms, and all components together stay behind closed-set images. Beside 50, 500 are worth 13 [2, 26] closed-set and
-0.3 [-8.6, 9.4] with all components. MNIST and these digits share words, not looks: trained on 50 of these, a
-classifier errs on 89 % of MNIST, and there any of the pipeline's images are worth more than the ladder holds. The
-adapters had 200 steps; LOG.md says what more of them do.
+the pipeline as it is -65 [-80, -44], with an adapter -97 [-107, -84], with matching too -95.2 [-104.6, -84.8], with
+visual guidance -100.7 [-108.2, -92.1], with the latent prior -28 [-48, -3]. Of six claims two are decided, both
+against: the adapter harms, and all components together stay behind closed-set images. Beside 50, 500 are worth 13 [2,
+26] closed-set and 0.3 [-8.6, 9.4] with all components. MNIST and these digits share words, not looks: trained on 50 of
+these, a classifier errs on 89 % of MNIST, and there any of the pipeline's images are worth more than the ladder holds.
+The adapters had 200 steps; LOG.md says what more of them do.
 """
 
 from realfake import (

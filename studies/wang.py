@@ -7,7 +7,7 @@ words, were declared before any of these trials ran, with the smallest effects t
 worth less than a real one; the price of a real image grows with the base size; the gain shrinks with the volume.
 
 Result 2026-11-21: the quickstart replicates, 3,200 images beside 200 real ones were worth 373 [271, 454] (363 [233,
-497] there). The first and the third claim are supported (a real image cost 3.0 [2.2, 5.0] synthetic ones at the
+497] there). The first and the third claim are supported (a real image cost 3.02 [2.21, 4.97] synthetic ones at the
 least); that the price grows with the base size is undecided, and leans the other way (-79 [-192, 0] at the weakest of
 six steps).
 """
