@@ -11,7 +11,7 @@ largest base. Images are mirrored and shifted while classifiers train: a cell ha
 any run.
 
 Reduced: small networks, three bases (set `whole = True` for a GPU). 12 generators, 178,176 images, 105 trials.
-Result: not run: the file is not at hand where this was written.
+Result 2026-11-22: not run: the file is not at hand where this was written.
 """
 
 from realfake import ClosedSet, Dataset, Pool, Recipe, Study, Subset, Trial, wang_claims

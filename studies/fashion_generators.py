@@ -7,7 +7,7 @@ on the same 280 images; the best of four by a classifier of the same 280, for th
 and sampling steps chosen on validation images. Volumes of four and sixteen times the real images, two draws. Claims
 were declared before the run.
 
-Result: not run: the presets of the GAN and of the transformer were not tuned when the others ran.
+Result 2026-11-22: not run: the presets of the GAN and of the transformer were not tuned when the others ran.
 """
 
 from realfake import BestOf, Choice, Claim, ClosedSet, Dataset, Gan, Pool, Recipe, Study, Subset, Trial

@@ -16,7 +16,7 @@ declared before any run.
 
 12 generators, 3,960,576 images, 99 trials: for several GPUs. Trials hold their images, 12 kB each: 6 GB at the
 most.
-Result: not run: neither photographs nor GPUs were at hand.
+Result 2026-11-22: not run: neither photographs nor GPUs were at hand.
 """
 
 from realfake import ClosedSet, Dataset, Pool, Recipe, Study, Subset, Trial, wang_claims

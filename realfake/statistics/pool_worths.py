@@ -143,7 +143,9 @@ def worth_correlations(worths: Iterable[Row], measured: Iterable[Row], controls:
     for recipe in dict.fromkeys(row["recipe"] for row in worths):
         of_recipe = [row for row in worths if row["recipe"] == recipe]
         own = [row for row in of_recipe if row["arm"] not in left_out]
-        groups = {"every pool": of_recipe, "without controls": own if len(own) < len(of_recipe) else []}
+        seen = set().union(*values.values())
+        has_controls = any(row["pool"] in seen and row["arm"] in left_out for row in of_recipe)
+        groups = {"every pool": of_recipe, "without controls": own if has_controls else []}
         for among, group in groups.items():
             for (measure, space), of_pool in values.items():
                 rows = [row for row in group if row["pool"] in of_pool]
